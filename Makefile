@@ -1,0 +1,54 @@
+# Every target builds .venv when it is missing or out of date; `make help` lists them.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip
+BENCHMARKS := $(sort $(wildcard tests/benchmarks/bench_*.py))
+
+# Two test processes with one thread each: more threads only get in each other's way.
+ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test bench lint clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.base  ## learn, forget and judge on a small data set
+	$(BIN)/python -m sklunlearn
+
+test: $(VENV)/.test  ## run the tests and the examples in the docstrings
+	$(ONE_THREAD) MPLBACKEND=Agg $(BIN)/python -m pytest -n 2
+
+bench: $(VENV)/.test  ## run every benchmark in turn
+	@for script in $(BENCHMARKS); do \
+		echo "== $$script"; \
+		$(ONE_THREAD) MPLBACKEND=Agg $(BIN)/python "$$script" || exit 1; \
+	done
+
+lint: $(VENV)/.dev  ## check style and formatting
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+clean:  ## remove caches and outputs, but not .venv
+	rm -rf build dist demo-output .pytest_cache .ruff_cache
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+# Stamps: what is installed in .venv. They form a chain, so that pip never runs twice at once.
+
+# torch goes first and alone, so that the pinned build is the one that everything else finds.
+$(VENV)/.base: pyproject.toml constraints.txt
+	@echo "Setting up $(VENV) (the first time takes a few minutes)"
+	@$(PIP) --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
+	@$(PIP) install -q -c constraints.txt torch
+	@$(PIP) install -q -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.base
+	@$(PIP) install -q -c constraints.txt -e ".[test]"
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.test
+	@$(PIP) install -q -c constraints.txt -e ".[dev]"
+	@touch $@

@@ -1,0 +1,187 @@
+"""What the unlearners ask of a skorch net, beyond its own methods."""
+
+import contextlib
+import copy
+import hashlib
+
+import numpy as np
+import torch
+from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier
+from skorch.callbacks import Callback
+from skorch.history import History
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
+
+from sklunlearn.exceptions import DivergenceError
+
+__all__ = [
+    "check_estimator_type",
+    "check_finite_weights",
+    "check_outputs",
+    "copy_net",
+    "cross_entropy_of",
+    "forward",
+    "logits_of",
+    "probabilities_of",
+    "resume_training",
+    "shallow_copy",
+    "stopped_by_callback",
+    "strip_net",
+    "weights_digest",
+]
+
+
+def check_estimator_type(estimator):
+    """Raise a TypeError unless `estimator` is a skorch classifier or a Pipeline ending in one.
+
+    A FrozenEstimator of either is unwrapped first.
+    """
+    inner = estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
+    where = ""
+    if isinstance(inner, Pipeline):
+        inner = inner.steps[-1][1]
+        where = "a Pipeline that ends in "
+        if isinstance(inner, FrozenEstimator):
+            raise TypeError(
+                "`estimator` is a Pipeline that ends in a FrozenEstimator: freeze the whole "
+                "pipeline, FrozenEstimator(pipeline), so that its transformers stay as they are."
+            )
+    if isinstance(inner, NeuralNetClassifier):
+        return
+    advice = "wrap your torch module in skorch.NeuralNetClassifier(module, ...)"
+    if isinstance(inner, NeuralNetBinaryClassifier):
+        advice = "give the module two outputs and use NeuralNetClassifier with CrossEntropyLoss"
+    raise TypeError(
+        "`estimator` must be a skorch.NeuralNetClassifier, a Pipeline that ends in one, a "
+        f"FrozenEstimator of either, or None; got {where}{inner!r}. To use it, {advice}."
+    )
+
+
+def shallow_copy(obj):
+    """New object with the same attributes; unlike copy.copy it does not go through pickling."""
+    new = object.__new__(type(obj))
+    vars(new).update(vars(obj))
+    return new
+
+
+def copy_net(net):
+    """Net with modules and criteria of its own, no history, no callbacks and no optimizer state.
+
+    `copy.deepcopy` would pickle the weights to a file and read them back.
+    """
+    new = shallow_copy(net)
+    memo = {}  # one for all, so that what modules share they go on sharing
+    for name in [*net._modules, *net._criteria]:
+        vars(new)[f"{name}_"] = copy.deepcopy(getattr(net, f"{name}_"), memo)
+    for name in net._optimizers:
+        vars(new)[f"{name}_"] = None
+    vars(new).update(callbacks_=[], history_=History())
+    return new
+
+
+def resume_training(run, net):
+    """Net with the modules and the history of `run`, but the training set-up of `net`."""
+    new = shallow_copy(net)
+    vars(new).update({f"{name}_": getattr(run, f"{name}_") for name in run._modules})
+    # Callbacks have state: `net` keeps its own.
+    vars(new).update(history_=run.history_, callbacks=copy.deepcopy(net.callbacks))
+    new.initialize_callbacks()
+    new.initialize_optimizer()
+    return new
+
+
+def strip_net(net):
+    """Net that predicts as `net` does, without anything that only its training needed."""
+    new = copy_net(net)
+    for name in list(vars(new)):
+        if name.startswith(("callbacks__", "dataset__", "iterator_train__", "optimizer__")):
+            del vars(new)[name]
+    vars(new).update(callbacks=None, train_split=None)
+    if isinstance(net.module, torch.nn.Module):  # an instance, which holds weights
+        vars(new)["module"] = new.module_
+    return new
+
+
+@contextlib.contextmanager
+def stopped_by_callback():
+    """Context that a skorch callback can leave early, as skorch's EarlyStopping does.
+
+    skorch's callbacks stop a training by raising KeyboardInterrupt. One that the user raised
+    comes from anywhere else, and goes on to the caller.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        innermost = error.__traceback__
+        while innermost.tb_next is not None:
+            innermost = innermost.tb_next
+        if not isinstance(innermost.tb_frame.f_locals.get("self"), Callback):
+            raise
+
+
+def logits_of(net, output):
+    """Logits from the output of `net.infer`, up to a constant for each row."""
+    output = output[0] if isinstance(output, tuple) else output
+    if isinstance(net.criterion_, torch.nn.CrossEntropyLoss):
+        return output
+    # Whatever else the module gives out, skorch knows how to make probabilities of it.
+    probabilities = net._get_predict_nonlinearity()(output)
+    return torch.log(probabilities + torch.finfo(probabilities.dtype).eps)
+
+
+def probabilities_of(net, output):
+    """Class probabilities, of shape (n_samples, n_classes), from the output of `net.infer`."""
+    output = output[0] if isinstance(output, tuple) else output
+    return net._get_predict_nonlinearity()(output)
+
+
+def cross_entropy_of(net, output, y):
+    """Cross-entropy in nats of each row, of shape (n_samples,), from the output of `net.infer`."""
+    # In double precision: that of a row which the network is sure of would round to 0.
+    logits = logits_of(net, output).double()
+    return torch.nn.functional.cross_entropy(logits, y, reduction="none")
+
+
+def forward(net, rows, function, batch_size=1024):
+    """``function(net, output, batch)`` for all rows, in evaluation mode, as one ndarray."""
+    results = []
+    for batch in rows.batches(batch_size, net.device):
+        output = net.evaluation_step((batch.X, None))
+        with torch.no_grad():
+            results.append(function(net, output, batch).cpu().numpy())
+    return np.concatenate(results)
+
+
+def check_outputs(net, X, classes):
+    """Raise a ValueError unless `net` gives one logit a class for a row of X."""
+    output = net.evaluation_step((X[:1].to(net.device), None))
+    output = output[0] if isinstance(output, tuple) else output
+    shape = tuple(getattr(output, "shape", ()))
+    if shape != (1, len(classes)):
+        raise ValueError(
+            f"The network gives output of shape {shape} for one row, expected (1, {len(classes)}): "
+            f"one logit for each of the {len(classes)} classes {classes.tolist()}. Change its "
+            "output layer, or name all its classes in the order of its outputs with "
+            "NeuralNetClassifier(classes=...)."
+        )
+
+
+def check_finite_weights(net, doing):
+    """Raise a DivergenceError if a parameter or buffer of `net` is not finite."""
+    for name in net._modules:
+        for key, value in getattr(net, f"{name}_").state_dict().items():
+            if not torch.isfinite(value).all():
+                raise DivergenceError(
+                    f"{doing} diverged: {key} is no longer finite. Lower `lr`, or bound the "
+                    "gradient."
+                )
+
+
+def weights_digest(net):
+    """SHA-256 digest, in hexadecimal, of the parameters and buffers of a net."""
+    digest = hashlib.sha256()
+    for name in net._modules:
+        for key, value in getattr(net, f"{name}_").state_dict().items():
+            digest.update(key.encode())
+            digest.update(value.detach().cpu().contiguous().view(-1).numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,75 @@
+"""Training a network, or a pipeline that ends in one."""
+
+import numpy as np
+from sklearn.pipeline import Pipeline
+from sklearn.utils import check_array
+from torch.utils.data import Dataset
+
+from sklunlearn._data import Rows
+from sklunlearn._nets import check_finite_weights, check_outputs, stopped_by_callback
+from sklunlearn._seeding import isolated_random_state
+from sklunlearn.networks import default_net
+
+__all__ = ["split_pipeline", "train_estimator", "transform"]
+
+
+def train_estimator(estimator, X, y, classes, seed):
+    """Train a skorch classifier or a Pipeline that ends in one; None: a default network.
+
+    Parameters
+    ----------
+    estimator : skorch.NeuralNetClassifier, sklearn.pipeline.Pipeline or None
+        Trained in place.
+    X : array-like or torch Dataset
+        Training data.
+    y : ndarray of shape (n_samples,), dtype int64
+        Class indices; not all classes need to occur.
+    classes : ndarray of shape (n_classes,)
+        The labels of the network's outputs.
+    seed : int or None
+        Seed of initial weights, shuffling and everything else.
+
+    Returns
+    -------
+    fitted : skorch.NeuralNetClassifier or sklearn.pipeline.Pipeline
+    """
+    with isolated_random_state(seed):
+        if estimator is None:
+            estimator = default_net(X, len(classes))
+        preprocessing, net = split_pipeline(estimator)
+        if preprocessing is not None:
+            X = check_transformed(preprocessing.fit_transform(X, y))
+        _train_net(net, X, y, classes)
+    if preprocessing is None:
+        return net
+    # The steps were fitted in `preprocessing`, which with a memory holds clones of the originals.
+    return Pipeline([*preprocessing.steps, estimator.steps[-1]], memory=estimator.memory)
+
+
+def _train_net(net, X, y, classes):
+    """As ``net.fit``, but the user's KeyboardInterrupt reaches the caller."""
+    data = Rows(X, y) if isinstance(X, Dataset) else X
+    net.initialize()
+    check_outputs(net, Rows(X).take_X(np.arange(1)), classes)
+    net.notify("on_train_begin", X=data, y=y)
+    with stopped_by_callback():
+        net.fit_loop(data, y)
+    net.notify("on_train_end", X=data, y=y)
+    check_finite_weights(net, "Training")
+
+
+def split_pipeline(estimator):
+    """Preprocessing (a Pipeline, or None) and network of an estimator."""
+    if not isinstance(estimator, Pipeline):
+        return None, estimator
+    return (estimator[:-1] if len(estimator) > 1 else None), estimator[-1]
+
+
+def transform(preprocessing, X):
+    """What the network is given: X, or X after the preprocessing, as float32."""
+    return X if preprocessing is None else check_transformed(preprocessing.transform(X))
+
+
+def check_transformed(X):
+    """Float32 array of what the steps before the network give, or a clear error."""
+    return check_array(X, dtype=np.float32, allow_nd=True, input_name="X, after preprocessing,")

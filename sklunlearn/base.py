@@ -1,0 +1,464 @@
+"""What an unlearner is."""
+
+import datetime
+import os
+import time
+from abc import ABCMeta, abstractmethod
+from numbers import Number
+
+import numpy as np
+import sklearn
+import skorch
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, _fit_context, clone
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
+from sklearn.utils import _safe_indexing
+from sklearn.utils._param_validation import HasMethods
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, check_memory, column_or_1d, validate_data
+from torch.utils.data import Dataset
+
+from sklunlearn import __version__
+from sklunlearn._data import Rows
+from sklunlearn._nets import (
+    check_estimator_type,
+    check_finite_weights,
+    check_outputs,
+    cross_entropy_of,
+    forward,
+    probabilities_of,
+    shallow_copy,
+    strip_net,
+    weights_digest,
+)
+from sklunlearn._seeding import draw_seed, isolated_random_state
+from sklunlearn._training import split_pipeline, train_estimator, transform
+from sklunlearn.exceptions import ReleasedModelError
+from sklunlearn.requests import check_forget
+
+__all__ = ["BaseUnlearner"]
+
+
+class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclass=ABCMeta):
+    """Base class of all unlearners: a classifier that can forget some of its training rows.
+
+    A subclass writes one method, :meth:`_unlearn`. Validation, label encoding, preprocessing,
+    seeding, records and the exchange of the network, which happens only when all has gone well,
+    are done here.
+
+    Parameters
+    ----------
+    estimator : skorch.NeuralNetClassifier, Pipeline that ends in one, FrozenEstimator or None, \
+            default=None
+        What learns. A clone of it is trained by :meth:`fit`; in a
+        :class:`sklearn.frozen.FrozenEstimator` it is already trained and used as it is. None: a
+        small network sized from the data, see :func:`sklunlearn.networks.default_net`.
+    memory : str or object with the joblib.Memory interface, default=None
+        Caches trained networks, so that a search over unlearning parameters trains each only once.
+    random_state : int, RandomState instance or None, default=None
+        Seed of everything that is drawn. The global random states are left as they are.
+    verbose : int, default=0
+        1: a progress bar; 2 and more: skorch's log of each epoch too.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Class labels, in the order of the network's outputs.
+    n_features_in_ : int
+        Number of features, or of channels of images.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features; only if X was a DataFrame with string column names.
+    fitted_ : skorch.NeuralNetClassifier or sklearn.pipeline.Pipeline
+        The original model, trained on all rows.
+    net_ : skorch.NeuralNetClassifier
+        The current network, which predictions come from: the unlearned one, or before any request
+        the original.
+    preprocessing_ : sklearn.pipeline.Pipeline or None
+        The fitted steps before the network.
+    history_ : skorch.history.History
+        History of the last unlearning run.
+    forget_loss_ : ndarray of shape (n_forget,)
+        Cross-entropy in nats of each forgotten row of the last request under `net_`.
+    unlearning_time_ : float
+        Wall-clock seconds that the last request took, without the evaluation of `forget_loss_`.
+    records_ : list of dict
+        One record a request, in order: when it was, the method and its parameters, how many rows
+        were forgotten and retained, SHA-256 digests of the weights before and after, seconds and
+        versions. No data.
+
+    See Also
+    --------
+    sklunlearn.gradient.GradientUnlearner : Base of the methods that train on forget rows.
+    """
+
+    # fit asks for `forget` by default, so that model selection passes it on.
+    __metadata_request__fit = {"forget": True}
+
+    _parameter_constraints = {
+        "estimator": [HasMethods(["fit", "predict_proba"]), None],
+        "memory": [str, os.PathLike, HasMethods(["cache"]), None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(self, estimator=None, *, memory=None, random_state=None, verbose=0):
+        self.estimator = estimator
+        self.memory = memory
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @abstractmethod
+    def _unlearn(self, start, X, y, forget):
+        """Forget some rows; the one method that a subclass must write.
+
+        Called on a copy of the estimator, with global random states of its own: attributes set
+        here are kept only if all goes well.
+
+        Parameters
+        ----------
+        start : skorch.NeuralNetClassifier
+            Network to start from. Not to be changed.
+        X : ndarray of shape (n_samples, ...), DataFrame or torch Dataset
+            Rows, before `preprocessing_`.
+        y : ndarray of shape (n_samples,), dtype int64
+            Class indices.
+        forget : ndarray of shape (n_samples,), dtype bool
+            True for the rows to forget.
+
+        Returns
+        -------
+        net : skorch.NeuralNetClassifier
+            The network that has forgotten them.
+        """
+
+    def _needs_retain(self):
+        """Whether a request must leave rows to retain."""
+        return False
+
+    @_fit_context(prefer_skip_nested_validation=False)
+    def fit(self, X, y=None, *, forget=None):
+        """Train the network on all rows; with `forget`, then unlearn those rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features) or (n_samples, channels, height, width), \
+                or torch.utils.data.Dataset yielding (x, y)
+            Training data. For a Pipeline, whatever its first step takes.
+        y : array-like of shape (n_samples,), default=None
+            Class labels. May be left out for a Dataset, which is then read through once.
+        forget : array-like of shape (n_samples,), dtype bool, or of row indices, default=None
+            Rows to unlearn after the training.
+
+        Returns
+        -------
+        self : object
+            Fitted estimator.
+
+        Raises
+        ------
+        TypeError
+            If `estimator` is not a skorch classifier or a Pipeline that ends in one.
+        ValueError
+            If a parameter, `X`, `y` or `forget` is not valid, or the network's output does not
+            match the classes.
+        DivergenceError
+            If a weight is no longer finite.
+        """
+        new = object.__new__(type(self))
+        vars(new).update({k: v for k, v in vars(self).items() if not k.endswith("_")})
+        new._fit(X, y, forget)
+        self.__dict__ = new.__dict__
+        return self
+
+    def _fit(self, X, y, forget):
+        if self.estimator is not None:
+            check_estimator_type(self.estimator)
+        frozen = isinstance(self.estimator, FrozenEstimator)
+        if frozen:
+            check_is_fitted(self.estimator)
+        X, y = self._check_data(X, y, reset=True)
+        self.classes_ = self._find_classes(y)
+        y = self._encode(y)
+        if forget is not None:
+            forget = check_forget(forget, len(y), allow_all=not self._needs_retain())
+        if frozen:
+            self.fitted_ = self.estimator.estimator
+            preprocessing, net = split_pipeline(self.fitted_)
+            first = X if isinstance(X, Dataset) else _safe_indexing(X, [0])
+            check_outputs(net, Rows(transform(preprocessing, first)).take_X([0]), self.classes_)
+        else:
+            self.fitted_ = self._train(X, y)
+        self.preprocessing_, self.net_ = split_pipeline(self.fitted_)
+        self.records_ = []
+        if forget is not None:
+            self._forget(X, y, forget)
+
+    def unlearn(self, X, y=None, *, forget):
+        """Forget rows, starting from the model that :meth:`fit` trained.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...) or torch.utils.data.Dataset yielding (x, y)
+            Rows to forget and rows to retain, usually the training data.
+        y : array-like of shape (n_samples,), default=None
+            Class labels. May be left out for a Dataset.
+        forget : array-like of shape (n_samples,), dtype bool, or of row indices
+            Which rows to forget. The others are to be retained.
+
+        Returns
+        -------
+        self : object
+            The estimator, whose predictions are now those of the unlearned network.
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted; ReleasedModelError if it was released.
+        TypeError, ValueError
+            If a parameter, `X`, `y` or `forget` is not valid.
+        DivergenceError
+            If a loss or a weight is no longer finite.
+
+        Notes
+        -----
+        Whatever the error, also a KeyboardInterrupt, the model is as it was before the call.
+        """
+        return self._request(X, y, forget, restart=True)
+
+    def partial_unlearn(self, X, y=None, *, forget):
+        """Forget rows, starting from where the last request ended: a stream of requests.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...) or torch.utils.data.Dataset yielding (x, y)
+            Rows to forget and rows to retain. Rows that were forgotten earlier should no longer
+            be among them: they would count as rows to retain.
+        y : array-like of shape (n_samples,), default=None
+            Class labels. May be left out for a Dataset.
+        forget : array-like of shape (n_samples,), dtype bool, or of row indices
+            Which rows to forget. The others are to be retained.
+
+        Returns
+        -------
+        self : object
+            The estimator, whose predictions are now those of the unlearned network.
+
+        Raises
+        ------
+        NotFittedError, TypeError, ValueError, DivergenceError
+            As :meth:`unlearn`; the model is then as it was before the call.
+        """
+        return self._request(X, y, forget, restart=False)
+
+    def _request(self, X, y, forget, *, restart):
+        check_is_fitted(self, "net_")
+        if not hasattr(self, "fitted_"):
+            raise ReleasedModelError(
+                f"This {type(self).__name__} was released: it carries no original model to "
+                "unlearn from. Use the unlearner that it was released from."
+            )
+        self._validate_params()
+        new = shallow_copy(self)
+        X, y = new._check_data(X, y, reset=False)
+        y = new._encode(y)
+        forget = check_forget(forget, len(y), allow_all=not self._needs_retain())
+        if restart:
+            new.preprocessing_, new.net_ = split_pipeline(self.fitted_)
+        new._forget(X, y, forget)
+        self.__dict__ = new.__dict__
+        return self
+
+    def _forget(self, X, y, forget):
+        """Unlearn from the current network, and put down what happened."""
+        start = self.net_
+        requested_at = datetime.datetime.now(datetime.UTC)
+        began = time.perf_counter()
+        known = set(vars(self))
+        with isolated_random_state(draw_seed(self.random_state)):
+            net = self._unlearn(start, X, y, forget)
+        # What a method kept under a private name was for the run only.
+        for name in set(vars(self)) - known:
+            if name.startswith("_"):
+                delattr(self, name)
+        check_finite_weights(net, "Unlearning")
+        self.unlearning_time_ = time.perf_counter() - began
+        self.net_, self.history_ = net, net.history_
+
+        rows = Rows(transform(self.preprocessing_, X), y, np.flatnonzero(forget))
+        self.forget_loss_ = forward(
+            net, rows, lambda net, output, batch: cross_entropy_of(net, output, batch.y)
+        )
+        record = {
+            "requested_at": requested_at.isoformat(timespec="seconds"),
+            "method": type(self).__name__,
+            "parameters": {k: repr(v) for k, v in self.get_params(deep=False).items()},
+            "n_forget": int(forget.sum()),
+            "n_retain": int((~forget).sum()),
+            "weights_before": weights_digest(start),
+            "weights_after": weights_digest(net),
+            "seconds": self.unlearning_time_,
+            "versions": {
+                "sklunlearn": __version__,
+                "scikit-learn": sklearn.__version__,
+                "skorch": skorch.__version__,
+                "torch": torch.__version__,
+            },
+        }
+        self.records_ = [*self.records_, record]
+
+    def _train(self, X, y):
+        """Train a fresh clone of the estimator, or take it from the cache."""
+        estimator = self.estimator
+        if isinstance(estimator, FrozenEstimator):
+            estimator = estimator.estimator
+        if estimator is not None:
+            estimator = clone(estimator)
+        train = check_memory(self.memory).cache(train_estimator)
+        return train(estimator, X, y, self.classes_, draw_seed(self.random_state))
+
+    def predict_proba(self, X):
+        """Class probabilities under the current network.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...) or torch.utils.data.Dataset yielding (x, y)
+            Rows to classify.
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, n_classes)
+            In the order of `classes_`.
+        """
+        check_is_fitted(self, "net_")
+        X = self._check_data(X, reset=False)
+        rows = Rows(transform(self.preprocessing_, X))
+        return forward(self.net_, rows, lambda net, output, batch: probabilities_of(net, output))
+
+    def predict(self, X):
+        """Class labels under the current network.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, ...) or torch.utils.data.Dataset yielding (x, y)
+            Rows to classify.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,)
+            The likeliest class of each row.
+        """
+        probabilities = self.predict_proba(X)
+        return self.classes_[probabilities.argmax(axis=1)]
+
+    def release(self):
+        """Copy that predicts and scores, but carries nothing of the forgotten rows.
+
+        No original weights, optimizer state, history, losses of rows, records, estimator,
+        callbacks or cache. Of the parameters, only numbers, strings, None and classes are kept.
+
+        Returns
+        -------
+        released : object
+            A new estimator of the same class; it cannot unlearn.
+
+        Notes
+        -----
+        The steps before the network in a Pipeline are carried as they are. Unless the method fits
+        them again, as retraining does, their statistics (means, vocabularies) come from all rows.
+        So do the constants with which the default network standardises its input.
+        """
+        check_is_fitted(self, "net_")
+        parameters = {k: v for k, v in self.get_params(deep=False).items() if _is_plain(v)}
+        released = type(self)(**parameters)
+        for name in ("classes_", "n_features_in_", "feature_names_in_", "preprocessing_", "_shape"):
+            if hasattr(self, name):
+                setattr(released, name, getattr(self, name))
+        released.net_ = strip_net(self.net_)
+        return released
+
+    def _check_data(self, X, y="no_validation", *, reset):
+        """Validated X, or X and y; the one place where input is converted."""
+        X_only = isinstance(y, str) and y == "no_validation"
+        if isinstance(X, Dataset):
+            if isinstance(self.estimator, Pipeline):
+                raise TypeError("A Pipeline takes arrays: pass those instead of a torch Dataset.")
+            shape = np.shape(X[0][0])
+            if reset:
+                self.n_features_in_ = shape[0]
+            if not X_only:
+                y = [_item(X[i][1]) for i in range(len(X))] if y is None else y
+        else:
+            X, y = self._check_arrays(X, y, reset=reset)
+            shape = np.shape(X)[1:]
+        if reset:
+            self._shape = shape
+        elif shape != self._shape:
+            raise ValueError(
+                f"X has rows of shape {shape}, but {type(self).__name__} is expecting rows of "
+                f"shape {self._shape}, as in fit."
+            )
+        if X_only:
+            return X
+        y = column_or_1d(y, warn=True)
+        check_classification_targets(y)
+        if len(y) != len(X):
+            raise ValueError(f"`y` has {len(y)} entries for {len(X)} rows of X: pass one a row.")
+        return X, y
+
+    def _check_arrays(self, X, y, *, reset):
+        if isinstance(X, torch.Tensor):
+            X = X.detach().cpu().numpy()
+        if isinstance(y, torch.Tensor):
+            y = y.detach().cpu().numpy()
+        estimator = self.estimator
+        if isinstance(estimator, FrozenEstimator):
+            estimator = estimator.estimator
+        if isinstance(estimator, Pipeline) or getattr(self, "preprocessing_", None) is not None:
+            # Its first step knows what it takes.
+            checks = {"skip_check_array": True}
+        else:
+            checks = {"dtype": np.float32, "allow_nd": True}
+        validated = validate_data(self, X, y, reset=reset, **checks)
+        return (validated, y) if isinstance(y, str) else validated
+
+    def _find_classes(self, y):
+        """Labels in the order of the network's outputs."""
+        estimator = self.estimator
+        if isinstance(estimator, FrozenEstimator):
+            net = split_pipeline(estimator.estimator)[1]
+            # Weights that were loaded from a file: the net has never seen labels.
+            classes = getattr(net, "classes_", None)
+        else:
+            net = split_pipeline(estimator)[1]
+            classes = getattr(net, "classes", None)
+        classes = np.unique(y) if classes is None else np.asarray(classes)
+        if len(classes) < 2:
+            raise ValueError(
+                f"{type(self).__name__} needs at least 2 classes, got 1 class in `y`: "
+                f"{classes.tolist()}."
+            )
+        return classes
+
+    def _encode(self, y):
+        """Indices in `classes_`, dtype int64."""
+        # By Python's values: NumPy would call the label '3' and the class 3 equal.
+        index = {label: i for i, label in enumerate(self.classes_.tolist())}
+        encoded = np.array([index.get(label, -1) for label in y.tolist()], dtype=np.int64)
+        if (encoded < 0).any():
+            unknown = np.unique(y[encoded < 0]).tolist()
+            raise ValueError(
+                f"`y` holds the labels {unknown}, which are not classes of the network: "
+                f"{self.classes_.tolist()}."
+            )
+        return encoded
+
+
+def _item(label):
+    return label.item() if isinstance(label, (torch.Tensor, np.generic)) else label
+
+
+def _is_plain(value):
+    if isinstance(value, tuple):
+        return all(_is_plain(element) for element in value)
+    return value is None or isinstance(value, (Number, str, type))

@@ -1,0 +1,300 @@
+"""The training run that the gradient methods share."""
+
+import math
+from abc import abstractmethod
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from skorch.callbacks import GradientNormClipping
+from sklearn.utils._param_validation import Interval, StrOptions
+from tqdm.auto import trange
+
+from sklunlearn._data import Rows, split_evenly
+from sklunlearn._nets import copy_net, forward, logits_of, resume_training, stopped_by_callback
+from sklunlearn._training import transform
+from sklunlearn.base import BaseUnlearner
+from sklunlearn.exceptions import DivergenceError
+from sklunlearn.trainable import select_parameters, training_only
+
+__all__ = ["GradientUnlearner"]
+
+
+class GradientUnlearner(BaseUnlearner):
+    """Base class of the methods that take gradient steps on batches of forget and retain rows.
+
+    A step takes one batch of forget rows and one of retain rows, puts both through the network in
+    one forward pass, and descends the loss that :meth:`_loss` makes of the logits. An epoch is a
+    pass over the forget rows; retain rows are cycled with fresh shuffling. The run goes through
+    skorch, so that its callbacks, its history and the overrides of a user's net work.
+
+    Parameters
+    ----------
+    estimator : skorch.NeuralNetClassifier, Pipeline that ends in one, FrozenEstimator or None, \
+            default=None
+        What learns; see :class:`sklunlearn.base.BaseUnlearner`.
+    lr : float, default=0.01
+        Learning rate of the run.
+    max_epochs : int, default=10
+        Passes over the forget rows.
+    batch_size : int, default=64
+        Largest number of forget rows in a step, and number of retain rows beside them.
+    optimizer : class or None, default=None
+        A torch optimizer, with its own defaults. None: SGD with momentum 0.9.
+    retain_weight : float, default=1.0
+        Weight of the loss on retain rows. 0: retain rows do not take part.
+    trainable : {"all", "head"}, int or callable, default="all"
+        Parameters that the run may change; see
+        :func:`sklunlearn.trainable.select_parameters`.
+    freeze_batchnorm : bool, default=False
+        Keep the running statistics of BatchNorm layers, and normalise by them.
+    stop_accuracy : float or None, default=None
+        Stop after the epoch in which the accuracy on the forget rows is at or below it: 0 for a
+        class, the accuracy on unseen rows for a random sample. None: never.
+    max_grad_norm : float or None, default=None
+        Clip the gradient to this L2 norm.
+    callbacks : list of skorch callbacks or None, default=None
+        Callbacks of the run. The training set is that of the forget rows.
+    net_params : dict or None, default=None
+        Other parameters of the net for the run, by skorch's names, for example
+        ``{"optimizer__weight_decay": 1e-4}``.
+    memory : str or object with the joblib.Memory interface, default=None
+        Caches trained networks.
+    random_state : int, RandomState instance or None, default=None
+        Seed of everything that is drawn.
+    verbose : int, default=0
+        1: a progress bar; 2 and more: skorch's log of each epoch too.
+
+    Attributes
+    ----------
+    classes_, n_features_in_, feature_names_in_, fitted_, net_, preprocessing_, history_, \
+    forget_loss_, unlearning_time_, records_
+        See :class:`sklunlearn.base.BaseUnlearner`.
+    updated_params_ : list of str
+        Names of the parameters that the run was allowed to change.
+    """
+
+    _parameter_constraints = {
+        **BaseUnlearner._parameter_constraints,
+        "lr": [Interval(Real, 0, None, closed="neither")],
+        "max_epochs": [Interval(Integral, 0, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+        "optimizer": [type, None],
+        "retain_weight": [Interval(Real, 0, None, closed="left")],
+        "trainable": [
+            StrOptions({"all", "head"}),
+            Interval(Integral, 1, None, closed="left"),
+            callable,
+        ],
+        "freeze_batchnorm": ["boolean"],
+        "stop_accuracy": [Interval(Real, 0, 1, closed="both"), None],
+        "max_grad_norm": [Interval(Real, 0, None, closed="neither"), None],
+        "callbacks": [list, tuple, None],
+        "net_params": [dict, None],
+    }
+
+    def __init__(
+        self,
+        estimator=None,
+        *,
+        lr=0.01,
+        max_epochs=10,
+        batch_size=64,
+        optimizer=None,
+        retain_weight=1.0,
+        trainable="all",
+        freeze_batchnorm=False,
+        stop_accuracy=None,
+        max_grad_norm=None,
+        callbacks=None,
+        net_params=None,
+        memory=None,
+        random_state=None,
+        verbose=0,
+    ):
+        super().__init__(estimator, memory=memory, random_state=random_state, verbose=verbose)
+        self.lr = lr
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.optimizer = optimizer
+        self.retain_weight = retain_weight
+        self.trainable = trainable
+        self.freeze_batchnorm = freeze_batchnorm
+        self.stop_accuracy = stop_accuracy
+        self.max_grad_norm = max_grad_norm
+        self.callbacks = callbacks
+        self.net_params = net_params
+
+    def _prepare(self, net, forget, retain):  # noqa: B027 - a hook that may stay empty
+        """Before the run: store what each row needs, with ``forget["name"] = tensor``.
+
+        Parameters
+        ----------
+        net : skorch.NeuralNetClassifier
+            The network as it is before the run.
+        forget, retain : sklunlearn._data.Rows
+            The rows.
+        """
+
+    def _start_epoch(self, net, forget, retain):  # noqa: B027 - a hook that may stay empty
+        """Before each epoch, the first included; as `_prepare`."""
+
+    @abstractmethod
+    def _loss(self, module, forget, retain):
+        """Scalar to descend.
+
+        Parameters
+        ----------
+        module : torch.nn.Module
+            The network that is trained.
+        forget : sklunlearn._data.Batch
+            Forget rows: ``forget.X``, ``forget.y``, ``forget.logits``, ``forget["name"]``.
+        retain : sklunlearn._data.Batch or None
+            Retain rows; None if they do not take part.
+        """
+
+    def _needs_retain(self):
+        return self.retain_weight > 0
+
+    def _unlearn(self, start, X, y, forget):
+        X = transform(self.preprocessing_, X)
+        forget_rows = Rows(X, y, np.flatnonzero(forget))
+        retain_rows = Rows(X, y, np.flatnonzero(~forget))
+        run = copy_net(start)
+        self.updated_params_ = select_parameters(run.module_, self.trainable)
+        self._configure(run)
+        self._prepare(start, forget_rows, retain_rows)
+        with training_only(
+            run.module_, self.updated_params_, freeze_batchnorm=self.freeze_batchnorm
+        ):
+            self._train_epochs(run, start, forget_rows, retain_rows)
+        return resume_training(run, start)
+
+    def _configure(self, run):
+        """Give the net this run's training set-up in place of its own."""
+        for name in list(vars(run)):
+            if name.startswith(("optimizer__", "callbacks__")):
+                del vars(run)[name]
+        params = {"optimizer": self.optimizer}
+        if self.optimizer is None:
+            params = {"optimizer": torch.optim.SGD, "optimizer__momentum": 0.9}
+        callbacks = list(self.callbacks or [])
+        if self.max_grad_norm is not None:
+            callbacks.append(("max_grad_norm", GradientNormClipping(self.max_grad_norm)))
+        vars(run).update(
+            **params,
+            lr=self.lr,
+            max_epochs=self.max_epochs,
+            batch_size=self.batch_size,
+            callbacks=callbacks,
+            verbose=max(0, int(self.verbose) - 1),
+        )
+        vars(run).update(_check_net_params(self.net_params or {}, run))
+        run.initialize_callbacks()
+        run.initialize_optimizer()
+
+    def _train_epochs(self, run, start, forget, retain):
+        batches = _PairedBatches(
+            forget, retain if self.retain_weight > 0 else None, self.batch_size, run.device
+        )
+
+        def get_loss(y_pred, y_true, X=None, training=True):
+            return self._loss(run.module_, *batches.split(logits_of(run, y_pred)))
+
+        def step(batch):
+            result = run.train_step(batch)
+            if not math.isfinite(result["loss"].item()):
+                raise DivergenceError(
+                    f"The loss of {type(self).__name__} is no longer finite in epoch "
+                    f"{len(run.history)}; the model is as it was. Lower `lr`={self.lr!r}, or set "
+                    "`max_grad_norm`."
+                )
+            return result
+
+        # On the instance: the net may be of a user's class, and keep its own train_step.
+        vars(run)["get_loss"] = get_loss
+        datasets = {"dataset_train": forget, "dataset_valid": None}
+        progress = trange(
+            self.max_epochs, desc=type(self).__name__, unit="epoch", disable=not self.verbose
+        )
+        run.notify("on_train_begin", X=forget, y=forget.y)
+        with progress, stopped_by_callback():
+            for _ in progress:
+                self._start_epoch(start, forget, retain)
+                run.notify("on_epoch_begin", **datasets)
+                run.run_single_epoch(batches, training=True, prefix="train", step_fn=step)
+                if self.stop_accuracy is not None:
+                    accuracy = float(np.mean(forward(run, forget, _is_correct)))
+                    run.history.record("forget_accuracy", accuracy)
+                run.notify("on_epoch_end", **datasets)
+                if self.stop_accuracy is not None and accuracy <= self.stop_accuracy:
+                    break
+        run.notify("on_train_end", X=forget, y=forget.y)
+
+
+class _PairedBatches:
+    """Batches of forget and retain rows together, as skorch wants them: pairs of X and y.
+
+    Iterating once takes every forget row once. `split` gives the halves of the batch that was
+    yielded last, with everything that is stored with the rows.
+    """
+
+    def __init__(self, forget, retain, batch_size, device):
+        self.forget = forget
+        self.retain = retain
+        self.batch_size = batch_size
+        self.device = device
+        self._retain_order = iter(())
+        self._halves = None
+
+    def __iter__(self):
+        for positions in split_evenly(torch.randperm(len(self.forget)), self.batch_size):
+            halves = [self.forget.batch(positions, self.device)]
+            if self.retain is not None:
+                halves.append(self.retain.batch(self._next_retain(), self.device))
+            self._halves = halves
+            yield (
+                torch.cat([half.X for half in halves]),
+                torch.cat([half.y for half in halves]),
+            )
+
+    def _next_retain(self):
+        positions = next(self._retain_order, None)
+        if positions is None:
+            order = torch.randperm(len(self.retain))
+            self._retain_order = iter(split_evenly(order, self.batch_size))
+            positions = next(self._retain_order)
+        return positions
+
+    def split(self, logits):
+        forget, *rest = self._halves
+        forget.logits = logits[: len(forget)]
+        if not rest:
+            return forget, None
+        rest[0].logits = logits[len(forget) :]
+        return forget, rest[0]
+
+
+def _is_correct(net, output, batch):
+    return logits_of(net, output).argmax(dim=1) == batch.y
+
+
+_OWN_PARAMS = ("lr", "max_epochs", "batch_size", "optimizer", "callbacks", "verbose")
+
+
+def _check_net_params(net_params, net):
+    known = {name for name in net.get_params(deep=False) if "__" not in name}
+    known -= {"module", "criterion", "device", *_OWN_PARAMS}
+    for name in net_params:
+        if name in known or str(name).startswith(("optimizer__", "callbacks__")):
+            continue
+        reason = f"unknown to {type(net).__name__}"
+        if name in _OWN_PARAMS:
+            reason = f"set it with `{name}` instead"
+        elif str(name).startswith(("module", "criterion", "device")):
+            reason = "it would make a new network; set it on the net before `fit`"
+        raise ValueError(
+            f"`net_params` holds {name!r}: {reason}. Allowed are 'optimizer__...', "
+            f"'callbacks__...' and {sorted(known)}."
+        )
+    return net_params

@@ -1,0 +1,285 @@
+"""Perturbed sign-gradient search: from a row to its nearest decision boundary."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+__all__ = ["BoundarySearch", "perturbed_sign_search"]
+
+_NOISE = {
+    "normal": lambda z, generator: z.normal_(generator=generator),
+    "uniform": lambda z, generator: z.uniform_(-1, 1, generator=generator),
+    # The difference of two exponential variables has a Laplace distribution.
+    "laplace": lambda z, generator: (
+        z.exponential_(generator=generator) - torch.empty_like(z).exponential_(generator=generator)
+    ),
+    "cauchy": lambda z, generator: z.cauchy_(generator=generator),
+}
+_CLOSENESS_DECAY = {
+    None: lambda t, max_steps: 1.0,
+    "inverse": lambda t, max_steps: 1 / t,
+    "exponential": lambda t, max_steps: np.exp(-0.01 * t),
+    "linear": lambda t, max_steps: 1 - t / max_steps,
+}
+
+
+@dataclass
+class BoundarySearch:
+    """What a boundary search found, and how it went.
+
+    Attributes
+    ----------
+    X : tensor of shape (n_samples, ...)
+        The points where the rows stopped, in the units of the data.
+    logits : tensor of shape (n_samples, n_classes)
+        What the network says there.
+    crossed : ndarray of shape (n_samples,), dtype bool
+        Whether the row met the stopping rule.
+    n_steps : ndarray of shape (n_samples,), dtype int
+        Number of steps that the row took.
+    loss : ndarray of shape (n_steps + 1,)
+        Mean cross-entropy of all rows in nats after 0, 1, ... steps; rows that have stopped
+        count with the last value.
+    fraction_crossed : ndarray of shape (n_steps + 1,)
+        Share of the rows that have met the stopping rule.
+    gradient_norm : ndarray of shape (n_steps,)
+        Mean L1 norm of the gradient of the cross-entropy with respect to ``x / scale``, over the
+        rows that took the step; NaN for a step that no row took.
+    """
+
+    X: torch.Tensor
+    logits: torch.Tensor
+    crossed: np.ndarray
+    n_steps: np.ndarray
+    loss: np.ndarray
+    fraction_crossed: np.ndarray
+    gradient_norm: np.ndarray
+
+
+def perturbed_sign_search(
+    logits_of,
+    X,
+    y,
+    *,
+    step_size=0.1,
+    max_steps=50,
+    step_decay="sqrt",
+    scale=1.0,
+    closeness=0.0,
+    closeness_decay=None,
+    noise=0.0,
+    noise_distribution="normal",
+    normalize_gradient=True,
+    threshold=None,
+    clip=None,
+    generator=None,
+):
+    """Walk rows across their nearest decision boundary by perturbed sign-gradient steps.
+
+    With :math:`u = x / s` and :math:`\\delta` the displacement of :math:`u` so far, a row takes
+    the steps, for :math:`t = 1, \\dots, T` [1]_,
+
+    .. math::
+        \\delta \\leftarrow \\delta + \\frac{\\varepsilon}{\\sqrt t}\\,
+        \\mathrm{sign}\\left(\\nabla_u \\mathrm{CE} - \\lambda_t \\delta + \\gamma z_t\\right)
+
+    and stops after the first step at which the network prefers another class.
+
+    Parameters
+    ----------
+    logits_of : callable
+        Maps a tensor of shape (n, ...) to logits of shape (n, n_classes), each row by itself: a
+        :class:`torch.nn.Module` in evaluation mode.
+    X : tensor of shape (n_samples, ...), dtype float
+        Rows to start from.
+    y : tensor of shape (n_samples,), dtype int64
+        Their classes, which the search walks away from.
+    step_size : float, default=0.1
+        :math:`\\varepsilon`, in units of `scale`.
+    max_steps : int, default=50
+        :math:`T`, at least 1.
+    step_decay : {"sqrt", None}, default="sqrt"
+        None: every step has length `step_size`, instead of ``step_size / sqrt(t)``.
+    scale : float or tensor that broadcasts against a row, default=1.0
+        :math:`s`, the unit of each feature. A feature with scale 0 is not moved.
+    closeness : float, default=0.0
+        :math:`\\lambda`, pull back toward the row. A negative value pushes away from it.
+    closeness_decay : {None, "inverse", "exponential", "linear"}, default=None
+        :math:`\\lambda_t` is `closeness` times 1, ``1 / t``, ``exp(-t / 100)`` or
+        ``1 - t / max_steps``.
+    noise : float, default=0.0
+        :math:`\\gamma`, the scale of the noise :math:`z_t`.
+    noise_distribution : {"normal", "uniform", "laplace", "cauchy"}, default="normal"
+        Distribution of each entry of :math:`z_t`: standard normal, uniform on (-1, 1), or Laplace
+        or Cauchy with location 0 and scale 1.
+    normalize_gradient : bool, default=True
+        Divide the gradient of each row by its mean absolute value, so that `closeness` and `noise`
+        mean the same on any network. False: the gradient as it is.
+    threshold : float, default=None
+        A row stops once another class wins and the probability of its own is at most this.
+        None: once another class wins.
+    clip : pair of float or of tensors that broadcast against a row, default=None
+        Lowest and highest value of the features after each step, in the units of the data.
+    generator : torch.Generator, default=None
+        Draws the noise; None: torch's global random state.
+
+    Returns
+    -------
+    search : BoundarySearch
+        The points that were reached, what the network says there, and diagnostics.
+
+    Raises
+    ------
+    ValueError
+        If an option is unknown or `max_steps` is below 1.
+
+    Notes
+    -----
+    Every row takes at least one step, also one that is misclassified where it stands: so one step
+    without noise and closeness is the fast gradient sign method that Boundary Shrink uses [2]_.
+
+    The direction is computed from the margin :math:`\\log \\sum_{k \\ne y} e^{z_k} - z_y`. Its
+    gradient is that of the cross-entropy divided by :math:`1 - p_y > 0`: the same direction, but
+    it does not vanish in rounding where the network is certain. Without normalisation, the
+    factor is multiplied back.
+
+    References
+    ----------
+    .. [1] G. R. Nahass, Z. Wang, H. Rashid et al. (2025). Targeted Unlearning Using Perturbed
+       Sign Gradient Methods With Applications On Medical Images. arXiv:2505.21872.
+    .. [2] M. Chen, W. Gao, G. Liu, K. Peng and C. Wang (2023). Boundary Unlearning: Rapid
+       Forgetting of Deep Networks via Shifting the Decision Boundary. CVPR, 7766-7775.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklunlearn.search import perturbed_sign_search
+    >>> net = torch.nn.Linear(2, 2, bias=False)
+    >>> net.weight.data = torch.eye(2)
+    >>> search = perturbed_sign_search(
+    ...     net, torch.tensor([[1.0, 0.0]]), torch.tensor([0]), step_size=0.3, step_decay=None
+    ... )
+    >>> search.n_steps, search.X
+    (array([2]), tensor([[0.4000, 0.6000]]))
+    """
+    _check_options(max_steps, step_decay, closeness_decay, noise_distribution)
+    n_samples = len(X)
+    scale = torch.as_tensor(scale, dtype=X.dtype, device=X.device)
+    walking = torch.arange(n_samples, device=X.device)
+    start, x, own = X, X, y
+    found = X.clone()
+    logits = None
+    crossed = torch.zeros(n_samples, dtype=torch.bool, device=X.device)
+    n_steps = torch.zeros(n_samples, dtype=torch.int64, device=X.device)
+    losses = torch.zeros(n_samples, dtype=torch.float64, device=X.device)
+    loss, fraction_crossed, gradient_norm = [], [], []
+
+    for t in range(max_steps + 1):
+        x = x.detach().requires_grad_()
+        with torch.enable_grad():
+            z = logits_of(x)
+            margin = _margin(z, own)
+        if logits is None:
+            logits = torch.empty(n_samples, z.shape[1], dtype=z.dtype, device=z.device)
+        found[walking] = x.detach()
+        logits[walking] = z.detach()
+        n_steps[walking] = t
+        losses[walking] = torch.nn.functional.softplus(margin.detach().double())
+        stops = torch.zeros_like(own, dtype=torch.bool)
+        if t > 0:
+            stops = z.detach().argmax(dim=1) != own
+            if threshold is not None:
+                # p_y = 1 / (1 + e^margin)
+                stops &= torch.sigmoid(-margin.detach()) <= threshold
+        crossed[walking[stops]] = True
+        loss.append(losses.mean().item())
+        fraction_crossed.append(crossed.double().mean().item())
+        if t == max_steps or bool(stops.all()):
+            break
+
+        (gradient,) = torch.autograd.grad(margin.sum(), x)
+        if stops.any():
+            goes_on = ~stops
+            walking, start, own = walking[goes_on], start[goes_on], own[goes_on]
+            x, gradient, margin = x[goes_on], gradient[goes_on], margin[goes_on]
+        x = x.detach()
+        gradient = gradient * scale
+        certainty = torch.sigmoid(margin.detach()).reshape(-1, *[1] * (x.ndim - 1))
+        gradient_norm.append((gradient * certainty).abs().flatten(1).sum(dim=1).mean().item())
+        direction = gradient if normalize_gradient else gradient * certainty
+        if closeness or noise:
+            if normalize_gradient:
+                direction = direction / _mean_magnitude(direction)
+            if closeness:
+                decay = _CLOSENESS_DECAY[closeness_decay](t + 1, max_steps)
+                displacement = torch.where(scale > 0, (x - start) / scale, 0.0)
+                direction = direction - closeness * decay * displacement
+            if noise:
+                z = _NOISE[noise_distribution](torch.empty_like(x), generator)
+                direction = direction + noise * z
+        length = step_size / np.sqrt(t + 1) if step_decay == "sqrt" else step_size
+        x = x + length * scale * direction.sign()
+        if clip is not None:
+            x = x.clamp(*(torch.as_tensor(bound, dtype=x.dtype, device=x.device) for bound in clip))
+
+    return BoundarySearch(
+        X=found,
+        logits=logits,
+        crossed=crossed.cpu().numpy(),
+        n_steps=n_steps.cpu().numpy(),
+        loss=np.array(loss),
+        fraction_crossed=np.array(fraction_crossed),
+        gradient_norm=np.array(gradient_norm),
+    )
+
+
+def merge_searches(searches):
+    """Search of all rows from the searches of their batches, without the points."""
+    weights = np.array([len(search.n_steps) for search in searches], dtype=float)
+    length = max(len(search.loss) for search in searches)
+
+    def extend(values):  # a batch whose rows have all stopped stays as it is
+        return np.pad(values, (0, length - len(values)), mode="edge")
+
+    loss = np.array([extend(search.loss) for search in searches])
+    fraction_crossed = np.array([extend(search.fraction_crossed) for search in searches])
+    norms = np.zeros((len(searches), length - 1))
+    for row, search in zip(norms, searches, strict=True):
+        row[: len(search.gradient_norm)] = search.gradient_norm
+    n_walking = weights[:, None] * (1 - fraction_crossed[:, :-1])
+    return BoundarySearch(
+        X=None,
+        logits=torch.cat([search.logits for search in searches]),
+        crossed=np.concatenate([search.crossed for search in searches]),
+        n_steps=np.concatenate([search.n_steps for search in searches]),
+        loss=np.average(loss, axis=0, weights=weights),
+        fraction_crossed=np.average(fraction_crossed, axis=0, weights=weights),
+        gradient_norm=(norms * n_walking).sum(axis=0) / n_walking.sum(axis=0),
+    )
+
+
+def _margin(logits, y):
+    """Log-odds against class y: log-sum-exp of the other logits minus that of y."""
+    own = logits.gather(1, y[:, None])
+    others = logits.scatter(1, y[:, None], -torch.inf)
+    return others.logsumexp(dim=1) - own.squeeze(1)
+
+
+def _mean_magnitude(gradient):
+    mean = gradient.abs().flatten(1).mean(dim=1)
+    # A row without gradient: the noise alone decides.
+    mean = torch.where(mean > 0, mean, 1.0)
+    return mean.reshape(-1, *[1] * (gradient.ndim - 1))
+
+
+def _check_options(max_steps, step_decay, closeness_decay, noise_distribution):
+    if max_steps < 1:
+        raise ValueError(f"`max_steps` must be at least 1, got {max_steps!r}.")
+    for name, value, allowed in [
+        ("step_decay", step_decay, ["sqrt", None]),
+        ("closeness_decay", closeness_decay, list(_CLOSENESS_DECAY)),
+        ("noise_distribution", noise_distribution, list(_NOISE)),
+    ]:
+        if value not in allowed:
+            raise ValueError(f"`{name}` must be one of {allowed}, got {value!r}.")

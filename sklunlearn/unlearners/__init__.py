@@ -1,0 +1,6 @@
+"""The methods, one published method a file."""
+
+from sklunlearn.unlearners.boundary import BoundaryUnlearner
+from sklunlearn.unlearners.retrain import RetrainUnlearner
+
+__all__ = ["BoundaryUnlearner", "RetrainUnlearner"]

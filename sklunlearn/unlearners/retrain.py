@@ -1,0 +1,82 @@
+"""Retraining without the rows, the reference for every other method."""
+
+import numpy as np
+import torch
+from sklearn.frozen import FrozenEstimator
+from sklearn.utils import _safe_indexing
+from torch.utils.data import Dataset, Subset
+
+from sklunlearn._training import split_pipeline
+from sklunlearn.base import BaseUnlearner
+
+__all__ = ["RetrainUnlearner"]
+
+
+class RetrainUnlearner(BaseUnlearner):
+    """Exact unlearning: train again, from new initial weights, on the retain rows alone.
+
+    With the learner :math:`A` (architecture, schedule and the preprocessing of a Pipeline) and the
+    retain rows :math:`D_r`, the network is :math:`\\theta_r = A(D_r)`: the forget rows have no
+    influence on it. All other methods approximate this, at a lower cost.
+
+    Parameters
+    ----------
+    estimator : skorch.NeuralNetClassifier, Pipeline that ends in one, FrozenEstimator or None, \
+            default=None
+        What learns. In a FrozenEstimator it is already trained, and retraining starts from an
+        unfitted clone. None: a small network sized from the data.
+    memory : str or object with the joblib.Memory interface, default=None
+        Caches trained networks, retrained ones too.
+    random_state : int, RandomState instance or None, default=None
+        Seed of initial weights and shuffling. An int gives the training and every retraining the
+        same initial weights.
+    verbose : int, default=0
+        Without effect; set the verbosity of the net itself.
+
+    Attributes
+    ----------
+    classes_, n_features_in_, feature_names_in_, fitted_, net_, preprocessing_, history_, \
+    forget_loss_, unlearning_time_, records_
+        See :class:`sklunlearn.base.BaseUnlearner`. `preprocessing_` too is fitted again on the
+        retain rows.
+
+    Notes
+    -----
+    A whole class that is forgotten keeps its output, so that probabilities have the same columns
+    as those of the original; the retrained network has no reason to prefer it.
+
+    The epochs are as many as in the original training, not the steps: fewer rows make fewer steps.
+    A validation set that the net splits off is drawn from the retain rows. One that is fixed in
+    the net, by :func:`skorch.helper.predefined_split`, must not hold forget rows.
+
+    References
+    ----------
+    .. [1] L. Bourtoule, V. Chandrasekaran, C. A. Choquette-Choo et al. (2021). Machine Unlearning.
+       IEEE Symposium on Security and Privacy, 141-159.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklunlearn import RetrainUnlearner
+    >>> X, y = load_iris(return_X_y=True)
+    >>> unlearner = RetrainUnlearner(random_state=0).fit(X, y)
+    >>> unlearner.unlearn(X, y, forget=(y == 2)).score(X[y == 2], y[y == 2])
+    0.0
+    """
+
+    def _needs_retain(self):
+        return True
+
+    def _unlearn(self, start, X, y, forget):
+        net = start
+        is_instance = isinstance(net.module, torch.nn.Module) and not net.get_params_for("module")
+        if is_instance and isinstance(self.estimator, FrozenEstimator):
+            raise ValueError(
+                f"The frozen net was made from an instance of {type(net.module).__name__}, whose "
+                "initial weights are gone: there is nothing to train again. Make the net from the "
+                "module's class, NeuralNetClassifier(Module, module__...=...)."
+            )
+        retain = np.flatnonzero(~forget)
+        X = Subset(X, retain) if isinstance(X, Dataset) else _safe_indexing(X, retain)
+        self.preprocessing_, net = split_pipeline(self._train(X, y[retain]))
+        return net
