@@ -4,10 +4,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from sklearn.utils import _safe_indexing
 from skorch.dataset import Dataset as SkorchDataset
 from torch.utils.data import Dataset, Subset
 
-__all__ = ["Batch", "BatchLoader", "Rows", "feature_statistics", "split_evenly"]
+__all__ = ["Batch", "BatchLoader", "Rows", "feature_statistics", "split_evenly", "take"]
 
 
 def split_evenly(order, batch_size):
@@ -145,6 +146,11 @@ class Rows(Dataset):
         positions = torch.linspace(0, len(self) - 1, n).round().long()
         chunks = split_evenly(positions, 1024)
         return feature_statistics(self.take_X(chunk.numpy()).numpy() for chunk in chunks)
+
+
+def take(X, indices):
+    """Some rows of a data set, as a data set: what an estimator's `fit` would be given."""
+    return Subset(X, indices) if isinstance(X, Dataset) else _safe_indexing(X, indices)
 
 
 def take_rows(source, indices):

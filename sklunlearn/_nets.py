@@ -6,11 +6,11 @@ import hashlib
 
 import numpy as np
 import torch
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
 from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier
 from skorch.callbacks import Callback
 from skorch.history import History
-from sklearn.frozen import FrozenEstimator
-from sklearn.pipeline import Pipeline
 
 from sklunlearn.exceptions import DivergenceError
 

@@ -1,6 +1,7 @@
 """Training a network, or a pipeline that ends in one."""
 
 import numpy as np
+from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array
 from torch.utils.data import Dataset
@@ -10,7 +11,7 @@ from sklunlearn._nets import check_finite_weights, check_outputs, stopped_by_cal
 from sklunlearn._seeding import isolated_random_state
 from sklunlearn.networks import default_net
 
-__all__ = ["split_pipeline", "train_estimator", "transform"]
+__all__ = ["split_pipeline", "train_estimator", "transform", "unfrozen"]
 
 
 def train_estimator(estimator, X, y, classes, seed):
@@ -63,6 +64,11 @@ def split_pipeline(estimator):
     if not isinstance(estimator, Pipeline):
         return None, estimator
     return (estimator[:-1] if len(estimator) > 1 else None), estimator[-1]
+
+
+def unfrozen(estimator):
+    """The estimator itself, or what a FrozenEstimator holds."""
+    return estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
 
 
 def transform(preprocessing, X):

@@ -12,15 +12,11 @@ import skorch
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, _fit_context, clone
 from sklearn.frozen import FrozenEstimator
-from sklearn.pipeline import Pipeline
-from sklearn.utils import _safe_indexing
 from sklearn.utils._param_validation import HasMethods
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, check_memory, column_or_1d, validate_data
-from torch.utils.data import Dataset
+from sklearn.utils.validation import check_is_fitted, check_memory
 
 from sklunlearn import __version__
-from sklunlearn._data import Rows
+from sklunlearn._data import Rows, take
 from sklunlearn._nets import (
     check_estimator_type,
     check_finite_weights,
@@ -33,7 +29,8 @@ from sklunlearn._nets import (
     weights_digest,
 )
 from sklunlearn._seeding import draw_seed, isolated_random_state
-from sklunlearn._training import split_pipeline, train_estimator, transform
+from sklunlearn._training import split_pipeline, train_estimator, transform, unfrozen
+from sklunlearn._validation import check_X, check_X_y, encode_labels, find_classes
 from sklunlearn.exceptions import ReleasedModelError
 from sklunlearn.requests import check_forget
 
@@ -49,8 +46,7 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
 
     Parameters
     ----------
-    estimator : skorch.NeuralNetClassifier, Pipeline that ends in one, FrozenEstimator or None, \
-            default=None
+    estimator : skorch classifier, Pipeline, FrozenEstimator or None, default=None
         What learns. A clone of it is trained by :meth:`fit`; in a
         :class:`sklearn.frozen.FrozenEstimator` it is already trained and used as it is. None: a
         small network sized from the data, see :func:`sklunlearn.networks.default_net`.
@@ -177,16 +173,16 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
         frozen = isinstance(self.estimator, FrozenEstimator)
         if frozen:
             check_is_fitted(self.estimator)
-        X, y = self._check_data(X, y, reset=True)
-        self.classes_ = self._find_classes(y)
-        y = self._encode(y)
+        X, y = check_X_y(self, X, y, reset=True)
+        self.classes_ = find_classes(self.estimator, y)
+        y = encode_labels(y, self.classes_)
         if forget is not None:
             forget = check_forget(forget, len(y), allow_all=not self._needs_retain())
         if frozen:
             self.fitted_ = self.estimator.estimator
             preprocessing, net = split_pipeline(self.fitted_)
-            first = X if isinstance(X, Dataset) else _safe_indexing(X, [0])
-            check_outputs(net, Rows(transform(preprocessing, first)).take_X([0]), self.classes_)
+            first = transform(preprocessing, take(X, [0]))
+            check_outputs(net, Rows(first).take_X([0]), self.classes_)
         else:
             self.fitted_ = self._train(X, y)
         self.preprocessing_, self.net_ = split_pipeline(self.fitted_)
@@ -260,8 +256,8 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
             )
         self._validate_params()
         new = shallow_copy(self)
-        X, y = new._check_data(X, y, reset=False)
-        y = new._encode(y)
+        X, y = check_X_y(new, X, y, reset=False)
+        y = encode_labels(y, self.classes_)
         forget = check_forget(forget, len(y), allow_all=not self._needs_retain())
         if restart:
             new.preprocessing_, new.net_ = split_pipeline(self.fitted_)
@@ -309,9 +305,7 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
 
     def _train(self, X, y):
         """Train a fresh clone of the estimator, or take it from the cache."""
-        estimator = self.estimator
-        if isinstance(estimator, FrozenEstimator):
-            estimator = estimator.estimator
+        estimator = unfrozen(self.estimator)
         if estimator is not None:
             estimator = clone(estimator)
         train = check_memory(self.memory).cache(train_estimator)
@@ -331,7 +325,7 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
             In the order of `classes_`.
         """
         check_is_fitted(self, "net_")
-        X = self._check_data(X, reset=False)
+        X = check_X(self, X, reset=False)
         rows = Rows(transform(self.preprocessing_, X))
         return forward(self.net_, rows, lambda net, output, batch: probabilities_of(net, output))
 
@@ -376,86 +370,6 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
                 setattr(released, name, getattr(self, name))
         released.net_ = strip_net(self.net_)
         return released
-
-    def _check_data(self, X, y="no_validation", *, reset):
-        """Validated X, or X and y; the one place where input is converted."""
-        X_only = isinstance(y, str) and y == "no_validation"
-        if isinstance(X, Dataset):
-            if isinstance(self.estimator, Pipeline):
-                raise TypeError("A Pipeline takes arrays: pass those instead of a torch Dataset.")
-            shape = np.shape(X[0][0])
-            if reset:
-                self.n_features_in_ = shape[0]
-            if not X_only:
-                y = [_item(X[i][1]) for i in range(len(X))] if y is None else y
-        else:
-            X, y = self._check_arrays(X, y, reset=reset)
-            shape = np.shape(X)[1:]
-        if reset:
-            self._shape = shape
-        elif shape != self._shape:
-            raise ValueError(
-                f"X has rows of shape {shape}, but {type(self).__name__} is expecting rows of "
-                f"shape {self._shape}, as in fit."
-            )
-        if X_only:
-            return X
-        y = column_or_1d(y, warn=True)
-        check_classification_targets(y)
-        if len(y) != len(X):
-            raise ValueError(f"`y` has {len(y)} entries for {len(X)} rows of X: pass one a row.")
-        return X, y
-
-    def _check_arrays(self, X, y, *, reset):
-        if isinstance(X, torch.Tensor):
-            X = X.detach().cpu().numpy()
-        if isinstance(y, torch.Tensor):
-            y = y.detach().cpu().numpy()
-        estimator = self.estimator
-        if isinstance(estimator, FrozenEstimator):
-            estimator = estimator.estimator
-        if isinstance(estimator, Pipeline) or getattr(self, "preprocessing_", None) is not None:
-            # Its first step knows what it takes.
-            checks = {"skip_check_array": True}
-        else:
-            checks = {"dtype": np.float32, "allow_nd": True}
-        validated = validate_data(self, X, y, reset=reset, **checks)
-        return (validated, y) if isinstance(y, str) else validated
-
-    def _find_classes(self, y):
-        """Labels in the order of the network's outputs."""
-        estimator = self.estimator
-        if isinstance(estimator, FrozenEstimator):
-            net = split_pipeline(estimator.estimator)[1]
-            # Weights that were loaded from a file: the net has never seen labels.
-            classes = getattr(net, "classes_", None)
-        else:
-            net = split_pipeline(estimator)[1]
-            classes = getattr(net, "classes", None)
-        classes = np.unique(y) if classes is None else np.asarray(classes)
-        if len(classes) < 2:
-            raise ValueError(
-                f"{type(self).__name__} needs at least 2 classes, got 1 class in `y`: "
-                f"{classes.tolist()}."
-            )
-        return classes
-
-    def _encode(self, y):
-        """Indices in `classes_`, dtype int64."""
-        # By Python's values: NumPy would call the label '3' and the class 3 equal.
-        index = {label: i for i, label in enumerate(self.classes_.tolist())}
-        encoded = np.array([index.get(label, -1) for label in y.tolist()], dtype=np.int64)
-        if (encoded < 0).any():
-            unknown = np.unique(y[encoded < 0]).tolist()
-            raise ValueError(
-                f"`y` holds the labels {unknown}, which are not classes of the network: "
-                f"{self.classes_.tolist()}."
-            )
-        return encoded
-
-
-def _item(label):
-    return label.item() if isinstance(label, (torch.Tensor, np.generic)) else label
 
 
 def _is_plain(value):

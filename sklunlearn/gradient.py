@@ -6,8 +6,8 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
-from skorch.callbacks import GradientNormClipping
 from sklearn.utils._param_validation import Interval, StrOptions
+from skorch.callbacks import GradientNormClipping
 from tqdm.auto import trange
 
 from sklunlearn._data import Rows, split_evenly
@@ -30,8 +30,7 @@ class GradientUnlearner(BaseUnlearner):
 
     Parameters
     ----------
-    estimator : skorch.NeuralNetClassifier, Pipeline that ends in one, FrozenEstimator or None, \
-            default=None
+    estimator : skorch classifier, Pipeline, FrozenEstimator or None, default=None
         What learns; see :class:`sklunlearn.base.BaseUnlearner`.
     lr : float, default=0.01
         Learning rate of the run.
@@ -67,8 +66,9 @@ class GradientUnlearner(BaseUnlearner):
 
     Attributes
     ----------
-    classes_, n_features_in_, feature_names_in_, fitted_, net_, preprocessing_, history_, \
-    forget_loss_, unlearning_time_, records_
+    classes_, n_features_in_, feature_names_in_, fitted_, net_, preprocessing_
+        See :class:`sklunlearn.base.BaseUnlearner`.
+    history_, forget_loss_, unlearning_time_, records_
         See :class:`sklunlearn.base.BaseUnlearner`.
     updated_params_ : list of str
         Names of the parameters that the run was allowed to change.
@@ -125,7 +125,7 @@ class GradientUnlearner(BaseUnlearner):
         self.callbacks = callbacks
         self.net_params = net_params
 
-    def _prepare(self, net, forget, retain):  # noqa: B027 - a hook that may stay empty
+    def _prepare(self, net, forget, retain):
         """Before the run: store what each row needs, with ``forget["name"] = tensor``.
 
         Parameters
@@ -136,7 +136,7 @@ class GradientUnlearner(BaseUnlearner):
             The rows.
         """
 
-    def _start_epoch(self, net, forget, retain):  # noqa: B027 - a hook that may stay empty
+    def _start_epoch(self, net, forget, retain):
         """Before each epoch, the first included; as `_prepare`."""
 
     @abstractmethod

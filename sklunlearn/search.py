@@ -75,14 +75,14 @@ def perturbed_sign_search(
     clip=None,
     generator=None,
 ):
-    """Walk rows across their nearest decision boundary by perturbed sign-gradient steps.
+    r"""Walk rows across their nearest decision boundary by perturbed sign-gradient steps.
 
-    With :math:`u = x / s` and :math:`\\delta` the displacement of :math:`u` so far, a row takes
-    the steps, for :math:`t = 1, \\dots, T` [1]_,
+    With :math:`u = x / s` and :math:`\delta` the displacement of :math:`u` so far, a row takes
+    the steps, for :math:`t = 1, \dots, T` [1]_,
 
     .. math::
-        \\delta \\leftarrow \\delta + \\frac{\\varepsilon}{\\sqrt t}\\,
-        \\mathrm{sign}\\left(\\nabla_u \\mathrm{CE} - \\lambda_t \\delta + \\gamma z_t\\right)
+        \delta \leftarrow \delta + \frac{\varepsilon}{\sqrt t}\,
+        \mathrm{sign}\left(\nabla_u \mathrm{CE} - \lambda_t \delta + \gamma z_t\right)
 
     and stops after the first step at which the network prefers another class.
 
@@ -96,7 +96,7 @@ def perturbed_sign_search(
     y : tensor of shape (n_samples,), dtype int64
         Their classes, which the search walks away from.
     step_size : float, default=0.1
-        :math:`\\varepsilon`, in units of `scale`.
+        :math:`\varepsilon`, in units of `scale`.
     max_steps : int, default=50
         :math:`T`, at least 1.
     step_decay : {"sqrt", None}, default="sqrt"
@@ -104,12 +104,12 @@ def perturbed_sign_search(
     scale : float or tensor that broadcasts against a row, default=1.0
         :math:`s`, the unit of each feature. A feature with scale 0 is not moved.
     closeness : float, default=0.0
-        :math:`\\lambda`, pull back toward the row. A negative value pushes away from it.
+        :math:`\lambda`, pull back toward the row. A negative value pushes away from it.
     closeness_decay : {None, "inverse", "exponential", "linear"}, default=None
-        :math:`\\lambda_t` is `closeness` times 1, ``1 / t``, ``exp(-t / 100)`` or
+        :math:`\lambda_t` is `closeness` times 1, ``1 / t``, ``exp(-t / 100)`` or
         ``1 - t / max_steps``.
     noise : float, default=0.0
-        :math:`\\gamma`, the scale of the noise :math:`z_t`.
+        :math:`\gamma`, the scale of the noise :math:`z_t`.
     noise_distribution : {"normal", "uniform", "laplace", "cauchy"}, default="normal"
         Distribution of each entry of :math:`z_t`: standard normal, uniform on (-1, 1), or Laplace
         or Cauchy with location 0 and scale 1.
@@ -139,7 +139,7 @@ def perturbed_sign_search(
     Every row takes at least one step, also one that is misclassified where it stands: so one step
     without noise and closeness is the fast gradient sign method that Boundary Shrink uses [2]_.
 
-    The direction is computed from the margin :math:`\\log \\sum_{k \\ne y} e^{z_k} - z_y`. Its
+    The direction is computed from the margin :math:`\log \sum_{k \ne y} e^{z_k} - z_y`. Its
     gradient is that of the cross-entropy divided by :math:`1 - p_y > 0`: the same direction, but
     it does not vanish in rounding where the network is certain. Without normalisation, the
     factor is multiplied back.

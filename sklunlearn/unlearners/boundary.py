@@ -3,7 +3,6 @@
 import warnings
 from numbers import Integral, Real
 
-import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch.nn.functional import cross_entropy
@@ -37,8 +36,7 @@ class BoundaryUnlearner(GradientUnlearner):
 
     Parameters
     ----------
-    estimator : skorch.NeuralNetClassifier, Pipeline that ends in one, FrozenEstimator or None, \
-            default=None
+    estimator : skorch classifier, Pipeline, FrozenEstimator or None, default=None
         What learns; see :class:`sklunlearn.base.BaseUnlearner`.
     step_size : float, default=0.1
         :math:`\varepsilon`, length of the first step, in `step_units`.
@@ -115,8 +113,9 @@ class BoundaryUnlearner(GradientUnlearner):
 
     Attributes
     ----------
-    classes_, n_features_in_, feature_names_in_, fitted_, net_, preprocessing_, history_, \
-    forget_loss_, unlearning_time_, records_
+    classes_, n_features_in_, feature_names_in_, fitted_, net_, preprocessing_
+        See :class:`sklunlearn.base.BaseUnlearner`.
+    history_, forget_loss_, unlearning_time_, records_
         See :class:`sklunlearn.base.BaseUnlearner`.
     updated_params_ : list of str
         Names of the parameters that the run was allowed to change.

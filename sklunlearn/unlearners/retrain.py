@@ -3,9 +3,8 @@
 import numpy as np
 import torch
 from sklearn.frozen import FrozenEstimator
-from sklearn.utils import _safe_indexing
-from torch.utils.data import Dataset, Subset
 
+from sklunlearn._data import take
 from sklunlearn._training import split_pipeline
 from sklunlearn.base import BaseUnlearner
 
@@ -13,16 +12,15 @@ __all__ = ["RetrainUnlearner"]
 
 
 class RetrainUnlearner(BaseUnlearner):
-    """Exact unlearning: train again, from new initial weights, on the retain rows alone.
+    r"""Exact unlearning: train again, from new initial weights, on the retain rows alone.
 
     With the learner :math:`A` (architecture, schedule and the preprocessing of a Pipeline) and the
-    retain rows :math:`D_r`, the network is :math:`\\theta_r = A(D_r)`: the forget rows have no
+    retain rows :math:`D_r`, the network is :math:`\theta_r = A(D_r)`: the forget rows have no
     influence on it. All other methods approximate this, at a lower cost.
 
     Parameters
     ----------
-    estimator : skorch.NeuralNetClassifier, Pipeline that ends in one, FrozenEstimator or None, \
-            default=None
+    estimator : skorch classifier, Pipeline, FrozenEstimator or None, default=None
         What learns. In a FrozenEstimator it is already trained, and retraining starts from an
         unfitted clone. None: a small network sized from the data.
     memory : str or object with the joblib.Memory interface, default=None
@@ -35,10 +33,11 @@ class RetrainUnlearner(BaseUnlearner):
 
     Attributes
     ----------
-    classes_, n_features_in_, feature_names_in_, fitted_, net_, preprocessing_, history_, \
-    forget_loss_, unlearning_time_, records_
+    classes_, n_features_in_, feature_names_in_, fitted_, net_, preprocessing_
         See :class:`sklunlearn.base.BaseUnlearner`. `preprocessing_` too is fitted again on the
         retain rows.
+    history_, forget_loss_, unlearning_time_, records_
+        See :class:`sklunlearn.base.BaseUnlearner`.
 
     Notes
     -----
@@ -68,15 +67,14 @@ class RetrainUnlearner(BaseUnlearner):
         return True
 
     def _unlearn(self, start, X, y, forget):
-        net = start
-        is_instance = isinstance(net.module, torch.nn.Module) and not net.get_params_for("module")
+        made_from = start.module
+        is_instance = isinstance(made_from, torch.nn.Module) and not start.get_params_for("module")
         if is_instance and isinstance(self.estimator, FrozenEstimator):
             raise ValueError(
-                f"The frozen net was made from an instance of {type(net.module).__name__}, whose "
+                f"The frozen net was made from an instance of {type(made_from).__name__}, whose "
                 "initial weights are gone: there is nothing to train again. Make the net from the "
                 "module's class, NeuralNetClassifier(Module, module__...=...)."
             )
         retain = np.flatnonzero(~forget)
-        X = Subset(X, retain) if isinstance(X, Dataset) else _safe_indexing(X, retain)
-        self.preprocessing_, net = split_pipeline(self._train(X, y[retain]))
+        self.preprocessing_, net = split_pipeline(self._train(take(X, retain), y[retain]))
         return net

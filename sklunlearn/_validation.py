@@ -1,0 +1,105 @@
+"""Input of the unlearners, checked and converted: the one place where this is done."""
+
+import numpy as np
+import torch
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import Pipeline
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import column_or_1d, validate_data
+from torch.utils.data import Dataset
+
+from sklunlearn._training import split_pipeline, unfrozen
+
+__all__ = ["check_X", "check_X_y", "encode_labels", "find_classes"]
+
+
+def check_X(unlearner, X, *, reset):
+    """Rows as the unlearner's estimator takes them: a float32 array, unless it is a Pipeline.
+
+    Parameters
+    ----------
+    unlearner : BaseUnlearner
+        With `reset`, it gets the attributes that describe the input.
+    X : array-like of shape (n_samples, ...) or torch Dataset
+        The rows.
+    reset : bool
+        Whether this is the data that the rest is compared with.
+
+    Returns
+    -------
+    X : ndarray of shape (n_samples, ...), dtype float32, or what was passed
+        A Dataset, and X for a Pipeline, are returned as they are.
+    """
+    return _check(unlearner, X, "no_validation", reset)
+
+
+def check_X_y(unlearner, X, y, *, reset):
+    """As `check_X`, and the labels, of shape (n_samples,)."""
+    if y is None and isinstance(X, Dataset):
+        y = [_item(X[i][1]) for i in range(len(X))]
+    X, y = _check(unlearner, X, y, reset)
+    y = column_or_1d(y, warn=True)
+    check_classification_targets(y)
+    if len(y) != len(X):
+        raise ValueError(f"`y` has {len(y)} entries for {len(X)} rows of X: pass one a row.")
+    return X, y
+
+
+def _check(unlearner, X, y, reset):
+    if isinstance(X, torch.Tensor):
+        X = X.detach().cpu().numpy()
+    if isinstance(y, torch.Tensor):
+        y = y.detach().cpu().numpy()
+    has_pipeline = isinstance(unfrozen(unlearner.estimator), Pipeline)
+    if isinstance(X, Dataset):
+        if has_pipeline:
+            raise TypeError("A Pipeline takes arrays: pass those instead of a torch Dataset.")
+        shape = np.shape(X[0][0])
+        if reset:
+            unlearner.n_features_in_ = shape[0]
+        result = X if isinstance(y, str) else (X, y)
+    else:
+        # The first step of a Pipeline knows itself what it takes.
+        checks = {"skip_check_array": True}
+        if not (has_pipeline or getattr(unlearner, "preprocessing_", None)):
+            checks = {"dtype": np.float32, "allow_nd": True}
+        result = validate_data(unlearner, X, y, reset=reset, **checks)
+        shape = np.shape(result[0] if isinstance(result, tuple) else result)[1:]
+    if reset:
+        unlearner._shape = shape
+    elif shape != unlearner._shape:
+        raise ValueError(
+            f"X has rows of shape {shape}, but {type(unlearner).__name__} is expecting rows of "
+            f"shape {unlearner._shape}, as in fit."
+        )
+    return result
+
+
+def _item(label):
+    return label.item() if isinstance(label, (torch.Tensor, np.generic)) else label
+
+
+def find_classes(estimator, y):
+    """Labels in the order of the network's outputs, of shape (n_classes,)."""
+    net = split_pipeline(unfrozen(estimator))[1]
+    # A frozen net has no `classes_` if its weights were loaded and it never saw labels.
+    name = "classes_" if isinstance(estimator, FrozenEstimator) else "classes"
+    classes = getattr(net, name, None)
+    classes = np.unique(y) if classes is None else np.asarray(classes)
+    if len(classes) < 2:
+        raise ValueError(f"Unlearning needs at least 2 classes, got 1 class: {classes.tolist()}.")
+    return classes
+
+
+def encode_labels(y, classes):
+    """Indices of the labels in `classes`, dtype int64."""
+    # By Python's values: NumPy would call the label '3' and the class 3 equal.
+    index = {label: i for i, label in enumerate(classes.tolist())}
+    encoded = np.array([index.get(label, -1) for label in y.tolist()], dtype=np.int64)
+    if (encoded < 0).any():
+        unknown = sorted(set(y[encoded < 0].tolist()), key=str)
+        raise ValueError(
+            f"`y` holds the labels {unknown}, which are not classes of the network: "
+            f"{classes.tolist()}."
+        )
+    return encoded
