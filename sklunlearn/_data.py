@@ -125,9 +125,13 @@ class Rows(Dataset):
 
     def batch(self, positions, device="cpu"):
         """The rows at these positions (an int64 tensor)."""
-        columns = {name: values[positions].to(device) for name, values in self.columns.items()}
+        # index_select takes a quarter of the time of indexing with brackets.
+        y, *columns = (
+            values.index_select(0, positions).to(device)
+            for values in (self.y, *self.columns.values())
+        )
         X = self.take_X(positions.numpy()).to(device)
-        return Batch(X, self.y[positions].to(device), columns)
+        return Batch(X, y, dict(zip(self.columns, columns, strict=True)))
 
     def batches(self, batch_size, device="cpu"):
         """Batches of all rows in order."""

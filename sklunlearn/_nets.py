@@ -82,7 +82,10 @@ def copy_net(net):
 def resume_training(run, net):
     """Net with the modules and the history of `run`, but the training set-up of `net`."""
     new = shallow_copy(net)
-    vars(new).update({f"{name}_": getattr(run, f"{name}_") for name in run._modules})
+    for name in run._modules:
+        module = getattr(run, f"{name}_")
+        module.zero_grad()  # the last gradient is as large as the weights, and tells of rows
+        vars(new)[f"{name}_"] = module
     # Callbacks have state: `net` keeps its own.
     vars(new).update(history_=run.history_, callbacks=copy.deepcopy(net.callbacks))
     new.initialize_callbacks()

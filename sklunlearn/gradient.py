@@ -178,6 +178,9 @@ class GradientUnlearner(BaseUnlearner):
         params = {"optimizer": self.optimizer}
         if self.optimizer is None:
             params = {"optimizer": torch.optim.SGD, "optimizer__momentum": 0.9}
+        # What these would do is not needed here, or done by the run itself, at a lower cost.
+        idle = ["train_loss", "valid_loss", "valid_acc", *(["print_log"] * (self.verbose < 2))]
+        params.update({f"callbacks__{name}": None for name in idle})
         callbacks = list(self.callbacks or [])
         if self.max_grad_norm is not None:
             callbacks.append(("max_grad_norm", GradientNormClipping(self.max_grad_norm)))
@@ -203,7 +206,10 @@ class GradientUnlearner(BaseUnlearner):
 
         def step(batch):
             result = run.train_step(batch)
-            if not math.isfinite(result["loss"].item()):
+            loss = result["loss"].item()
+            losses.append(loss)
+            sizes.append(len(batch[1]))
+            if not math.isfinite(loss):
                 raise DivergenceError(
                     f"The loss of {type(self).__name__} is no longer finite in epoch "
                     f"{len(run.history)}; the model is as it was. Lower `lr`={self.lr!r}, or set "
@@ -211,6 +217,7 @@ class GradientUnlearner(BaseUnlearner):
                 )
             return result
 
+        losses, sizes = [], []
         # On the instance: the net may be of a user's class, and keep its own train_step.
         vars(run)["get_loss"] = get_loss
         datasets = {"dataset_train": forget, "dataset_valid": None}
@@ -222,7 +229,10 @@ class GradientUnlearner(BaseUnlearner):
             for _ in progress:
                 self._start_epoch(start, forget, retain)
                 run.notify("on_epoch_begin", **datasets)
+                losses.clear()
+                sizes.clear()
                 run.run_single_epoch(batches, training=True, prefix="train", step_fn=step)
+                run.history.record("train_loss", np.dot(losses, sizes) / sum(sizes))
                 if self.stop_accuracy is not None:
                     accuracy = float(np.mean(forward(run, forget, _is_correct)))
                     run.history.record("forget_accuracy", accuracy)

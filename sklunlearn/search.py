@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch.nn.functional import softplus
 
 __all__ = ["BoundarySearch", "perturbed_sign_search"]
 
@@ -164,73 +165,83 @@ def perturbed_sign_search(
     (array([2]), tensor([[0.4000, 0.6000]]))
     """
     _check_options(max_steps, step_decay, closeness_decay, noise_distribution)
-    n_samples = len(X)
     scale = torch.as_tensor(scale, dtype=X.dtype, device=X.device)
+    if clip is not None:
+        clip = [torch.as_tensor(bound, dtype=X.dtype, device=X.device) for bound in clip]
+    n_samples = len(X)
     walking = torch.arange(n_samples, device=X.device)
-    start, x, own = X, X, y
-    found = X.clone()
-    logits = None
-    crossed = torch.zeros(n_samples, dtype=torch.bool, device=X.device)
-    n_steps = torch.zeros(n_samples, dtype=torch.int64, device=X.device)
-    losses = torch.zeros(n_samples, dtype=torch.float64, device=X.device)
-    loss, fraction_crossed, gradient_norm = [], [], []
+    start, x, own = X, X.detach(), y
+    found = torch.empty_like(X)
+    logits, n_steps = None, torch.zeros_like(y)
+    crossed = torch.zeros_like(y, dtype=torch.bool)
+    stopped_loss = torch.zeros((), device=X.device)
+    loss, n_crossed, gradient_norm = [], [], []
 
     for t in range(max_steps + 1):
-        x = x.detach().requires_grad_()
+        x.requires_grad_()
         with torch.enable_grad():
             z = logits_of(x)
             margin = _margin(z, own)
+        z, ce = z.detach(), softplus(margin.detach())
         if logits is None:
             logits = torch.empty(n_samples, z.shape[1], dtype=z.dtype, device=z.device)
-        found[walking] = x.detach()
-        logits[walking] = z.detach()
-        n_steps[walking] = t
-        losses[walking] = torch.nn.functional.softplus(margin.detach().double())
-        stops = torch.zeros_like(own, dtype=torch.bool)
-        if t > 0:
-            stops = z.detach().argmax(dim=1) != own
-            if threshold is not None:
-                # p_y = 1 / (1 + e^margin)
-                stops &= torch.sigmoid(-margin.detach()) <= threshold
-        crossed[walking[stops]] = True
-        loss.append(losses.mean().item())
-        fraction_crossed.append(crossed.double().mean().item())
-        if t == max_steps or bool(stops.all()):
+        loss.append(stopped_loss + ce.sum())
+        stops = z.argmax(dim=1) != own
+        if t == 0:
+            stops.fill_(False)
+        elif threshold is not None:
+            stops &= torch.exp(-ce) <= threshold
+        leave, stay = stops.nonzero()[:, 0], (~stops).nonzero()[:, 0]
+        n_crossed.append(len(leave) + (n_crossed[-1] if n_crossed else 0))
+        crossed[walking.index_select(0, leave)] = True
+        is_last = t == max_steps or len(stay) == 0
+        if is_last:
+            leave = torch.arange(len(stops), device=X.device)
+        if len(leave):
+            rows = walking.index_select(0, leave)
+            found[rows] = x.detach().index_select(0, leave)
+            logits[rows] = z.index_select(0, leave)
+            n_steps[rows] = t
+            stopped_loss = stopped_loss + ce.index_select(0, leave).sum()
+        if is_last:
             break
 
         (gradient,) = torch.autograd.grad(margin.sum(), x)
-        if stops.any():
-            goes_on = ~stops
-            walking, start, own = walking[goes_on], start[goes_on], own[goes_on]
-            x, gradient, margin = x[goes_on], gradient[goes_on], margin[goes_on]
         x = x.detach()
+        if len(leave):
+            walking, start, own, x, gradient, margin = (
+                tensor.index_select(0, stay) for tensor in (walking, start, own, x, gradient, margin)
+            )
         gradient = gradient * scale
-        certainty = torch.sigmoid(margin.detach()).reshape(-1, *[1] * (x.ndim - 1))
-        gradient_norm.append((gradient * certainty).abs().flatten(1).sum(dim=1).mean().item())
-        direction = gradient if normalize_gradient else gradient * certainty
+        # The gradient of the cross-entropy is that of the margin times 1 - p_y.
+        size, doubt = gradient.abs().flatten(1), torch.sigmoid(margin.detach())
+        gradient_norm.append((size.sum(dim=1) * doubt).mean())
+        direction = gradient
         if closeness or noise:
-            if normalize_gradient:
-                direction = direction / _mean_magnitude(direction)
-            if closeness:
-                decay = _CLOSENESS_DECAY[closeness_decay](t + 1, max_steps)
-                displacement = torch.where(scale > 0, (x - start) / scale, 0.0)
-                direction = direction - closeness * decay * displacement
-            if noise:
-                z = _NOISE[noise_distribution](torch.empty_like(x), generator)
-                direction = direction + noise * z
-        length = step_size / np.sqrt(t + 1) if step_decay == "sqrt" else step_size
+            mean_size = size.mean(dim=1)
+            # A row without gradient: the noise alone decides.
+            factor = 1 / mean_size.where(mean_size > 0, 1.0) if normalize_gradient else doubt
+            direction = gradient * factor.reshape(-1, *[1] * (x.ndim - 1))
+        if closeness:
+            decay = _CLOSENESS_DECAY[closeness_decay](t + 1, max_steps)
+            displacement = torch.where(scale > 0, (x - start) / scale, 0.0)
+            direction = direction - closeness * decay * displacement
+        if noise:
+            draw = _NOISE[noise_distribution](torch.empty_like(x), generator)
+            direction = direction + noise * draw
+        length = step_size / (t + 1) ** 0.5 if step_decay == "sqrt" else step_size
         x = x + length * scale * direction.sign()
         if clip is not None:
-            x = x.clamp(*(torch.as_tensor(bound, dtype=x.dtype, device=x.device) for bound in clip))
+            x = x.clamp(*clip)
 
     return BoundarySearch(
         X=found,
         logits=logits,
         crossed=crossed.cpu().numpy(),
         n_steps=n_steps.cpu().numpy(),
-        loss=np.array(loss),
-        fraction_crossed=np.array(fraction_crossed),
-        gradient_norm=np.array(gradient_norm),
+        loss=torch.stack(loss).cpu().numpy() / n_samples,
+        fraction_crossed=np.array(n_crossed) / n_samples,
+        gradient_norm=torch.stack(gradient_norm).cpu().numpy(),
     )
 
 
@@ -264,13 +275,6 @@ def _margin(logits, y):
     own = logits.gather(1, y[:, None])
     others = logits.scatter(1, y[:, None], -torch.inf)
     return others.logsumexp(dim=1) - own.squeeze(1)
-
-
-def _mean_magnitude(gradient):
-    mean = gradient.abs().flatten(1).mean(dim=1)
-    # A row without gradient: the noise alone decides.
-    mean = torch.where(mean > 0, mean, 1.0)
-    return mean.reshape(-1, *[1] * (gradient.ndim - 1))
 
 
 def _check_options(max_steps, step_decay, closeness_decay, noise_distribution):

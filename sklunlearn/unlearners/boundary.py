@@ -282,14 +282,14 @@ class BoundaryUnlearner(GradientUnlearner):
 
     def _loss(self, module, forget, retain):
         if self._when == "batch":
-            target, crossed, self.search_ = self._find_targets(forget)
-        else:
-            target, crossed = forget["target"], forget["crossed"]
-        losses = cross_entropy(forget.logits, target, reduction="none")
+            found, self.search_ = self._find_targets(forget)
+            forget.columns.update(found)
         if self.uncrossed == "skip":
+            crossed = forget["crossed"]
+            losses = cross_entropy(forget.logits, forget["target"], reduction="none")
             loss = (losses * crossed).sum() / crossed.sum().clamp(min=1)
         else:
-            loss = losses.mean()
+            loss = cross_entropy(forget.logits, forget["target"])
         if retain is None:
             return loss
         held = retain.y
@@ -312,9 +312,9 @@ class BoundaryUnlearner(GradientUnlearner):
     def _relabel(self, forget):
         """Find the targets of all forget rows and store them with the rows."""
         batches = forget.batches(256, self._original.device)
-        targets, crossed, searches = zip(*map(self._find_targets, batches), strict=True)
-        forget["target"] = torch.cat(targets).cpu()
-        forget["crossed"] = torch.cat(crossed).cpu()
+        found, searches = zip(*map(self._find_targets, batches), strict=True)
+        for name in found[0]:
+            forget[name] = torch.cat([columns[name] for columns in found]).cpu()
         self.search_ = None if self.target == "tilted" else merge_searches(searches)
         if self.uncrossed == "skip" and not forget["crossed"].any():
             warnings.warn(
@@ -324,7 +324,7 @@ class BoundaryUnlearner(GradientUnlearner):
             )
 
     def _find_targets(self, batch):
-        """Targets of a batch, which rows are across, and the search (None if none was needed)."""
+        """What is to be stored with the rows of a batch, and the search that found it."""
         own = torch.nn.functional.one_hot(batch.y, len(self.classes_)).bool()
         if self.target == "tilted":
             search, logits, crossed = None, self._say(batch.X), own.any(dim=1)
@@ -362,7 +362,10 @@ class BoundaryUnlearner(GradientUnlearner):
             is_across = crossed[:, None]
         if self.uncrossed == "keep":
             target = torch.where(is_across, target, kept)
-        return target, crossed, search
+        found = {"target": target}
+        if self.uncrossed == "skip":
+            found["crossed"] = crossed
+        return found, search
 
     def _say(self, X):
         """Logits of the network as it was before the run."""
