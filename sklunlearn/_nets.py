@@ -65,13 +65,13 @@ def shallow_copy(obj):
 
 
 def copy_net(net):
-    """Net with modules and criteria of its own, no history, no callbacks and no optimizer state.
+    """Net with modules of its own, no history, no callbacks and no optimizer state.
 
     `copy.deepcopy` would pickle the weights to a file and read them back.
     """
     new = shallow_copy(net)
     memo = {}  # one for all, so that what modules share they go on sharing
-    for name in [*net._modules, *net._criteria]:
+    for name in net._modules:
         vars(new)[f"{name}_"] = copy.deepcopy(getattr(net, f"{name}_"), memo)
     for name in net._optimizers:
         vars(new)[f"{name}_"] = None

@@ -1,6 +1,7 @@
 """Random draws that leave the global random states as they were."""
 
 import contextlib
+import numbers
 import random
 
 import numpy as np
@@ -12,8 +13,8 @@ __all__ = ["draw_seed", "isolated_random_state"]
 
 def draw_seed(random_state):
     """Seed for one run: an int, or None where nobody asked for the run to be repeatable."""
-    if random_state is None:
-        return None
+    if random_state is None or isinstance(random_state, numbers.Integral):
+        return random_state
     return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
 
 

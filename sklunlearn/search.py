@@ -1,6 +1,6 @@
 """Perturbed sign-gradient search: from a row to its nearest decision boundary."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -180,9 +180,12 @@ def perturbed_sign_search(
     for t in range(max_steps + 1):
         x.requires_grad_()
         with torch.enable_grad():
-            z = logits_of(x)
-            margin = _margin(z, own)
-        z, ce = z.detach(), softplus(margin.detach())
+            output = logits_of(x)
+        z = output.detach()
+        others = z.scatter(1, own[:, None], -torch.inf)
+        log_sum = others.logsumexp(dim=1, keepdim=True)
+        margin = (log_sum - z.gather(1, own[:, None]))[:, 0]
+        ce = softplus(margin)
         if logits is None:
             logits = torch.empty(n_samples, z.shape[1], dtype=z.dtype, device=z.device)
         loss.append(stopped_loss + ce.sum())
@@ -191,31 +194,35 @@ def perturbed_sign_search(
             stops.fill_(False)
         elif threshold is not None:
             stops &= torch.exp(-ce) <= threshold
-        leave, stay = stops.nonzero()[:, 0], (~stops).nonzero()[:, 0]
+        leave = stops.nonzero()[:, 0]
         n_crossed.append(len(leave) + (n_crossed[-1] if n_crossed else 0))
-        crossed[walking.index_select(0, leave)] = True
-        is_last = t == max_steps or len(stay) == 0
+        is_last = t == max_steps or len(leave) == len(stops)
         if is_last:
             leave = torch.arange(len(stops), device=X.device)
         if len(leave):
             rows = walking.index_select(0, leave)
             found[rows] = x.detach().index_select(0, leave)
             logits[rows] = z.index_select(0, leave)
+            crossed[rows] = stops.index_select(0, leave)
             n_steps[rows] = t
             stopped_loss = stopped_loss + ce.index_select(0, leave).sum()
         if is_last:
             break
 
-        (gradient,) = torch.autograd.grad(margin.sum(), x)
+        # The derivative of the margin by the logits: softmax over the others, and -1.
+        slope = (others - log_sum).exp().scatter(1, own[:, None], -1.0)
+        (gradient,) = torch.autograd.grad(output, x, slope)
         x = x.detach()
         if len(leave):
+            stay = (~stops).nonzero()[:, 0]
             walking, start, own, x, gradient, margin = (
-                tensor.index_select(0, stay) for tensor in (walking, start, own, x, gradient, margin)
+                tensor.index_select(0, stay)
+                for tensor in (walking, start, own, x, gradient, margin)
             )
         gradient = gradient * scale
         # The gradient of the cross-entropy is that of the margin times 1 - p_y.
-        size, doubt = gradient.abs().flatten(1), torch.sigmoid(margin.detach())
-        gradient_norm.append((size.sum(dim=1) * doubt).mean())
+        size, doubt = gradient.abs().flatten(1), torch.sigmoid(margin)
+        gradient_norm.append(size.sum(dim=1).dot(doubt) / len(size))
         direction = gradient
         if closeness or noise:
             mean_size = size.mean(dim=1)
@@ -247,6 +254,8 @@ def perturbed_sign_search(
 
 def merge_searches(searches):
     """Search of all rows from the searches of their batches, without the points."""
+    if len(searches) == 1:
+        return replace(searches[0], X=None)
     weights = np.array([len(search.n_steps) for search in searches], dtype=float)
     length = max(len(search.loss) for search in searches)
 
@@ -268,13 +277,6 @@ def merge_searches(searches):
         fraction_crossed=np.average(fraction_crossed, axis=0, weights=weights),
         gradient_norm=(norms * n_walking).sum(axis=0) / n_walking.sum(axis=0),
     )
-
-
-def _margin(logits, y):
-    """Log-odds against class y: log-sum-exp of the other logits minus that of y."""
-    own = logits.gather(1, y[:, None])
-    others = logits.scatter(1, y[:, None], -torch.inf)
-    return others.logsumexp(dim=1) - own.squeeze(1)
 
 
 def _check_options(max_steps, step_decay, closeness_decay, noise_distribution):

@@ -42,7 +42,7 @@ class BoundaryUnlearner(GradientUnlearner):
         :math:`\varepsilon`, length of the first step, in `step_units`.
     step_units : {"data", "absolute"}, default="data"
         ``"data"``: lengths, and :math:`\delta` in the formula, are in standard deviations of each
-        feature, or of each channel of images, over the retain rows (at most 10,000 of them; the
+        feature, or of each channel of images, over the retain rows (1000 of them, if there are more; the
         forget rows where none are retained). ``"absolute"``: in the units of the data.
     max_steps : int, default=50
         :math:`T`, the largest number of steps. A row stops as soon as it is across.
@@ -83,7 +83,7 @@ class BoundaryUnlearner(GradientUnlearner):
         :math:`\varphi`, weight of the loss on retain rows. 0: they do not take part.
     retain_target : {"labels", "distill"}, default="labels"
         What holds the retain rows: their labels, or the probabilities that :math:`f_0` gives them.
-    lr : float, default=0.01
+    lr : float, default=0.003
         Learning rate of the outer problem.
     max_epochs : int, default=10
         Passes over the forget rows.
@@ -203,7 +203,7 @@ class BoundaryUnlearner(GradientUnlearner):
         temperature=1.0,
         retain_weight=1.0,
         retain_target="labels",
-        lr=0.01,
+        lr=0.003,
         max_epochs=10,
         batch_size=64,
         optimizer=None,
@@ -302,7 +302,7 @@ class BoundaryUnlearner(GradientUnlearner):
         rows = retain if len(retain) else forget
         scale, clip = 1.0, self.clip
         if self.step_units == "data":
-            _, spread, _, _ = rows.statistics(max_rows=10_000)
+            _, spread, _, _ = rows.statistics(max_rows=1000)
             scale = _per_feature(spread, rows)
         if self.clip == "data":
             _, _, low, high = retain.statistics()

@@ -16,6 +16,7 @@ from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import train_test_split
 from skorch import NeuralNetClassifier
+from skorch.callbacks import LRScheduler
 
 from sklunlearn import BoundaryUnlearner, RetrainUnlearner
 from sklunlearn._data import BatchLoader
@@ -105,7 +106,8 @@ def cifar_net(X, max_epochs):
         optimizer=torch.optim.SGD,
         optimizer__momentum=0.9,
         optimizer__weight_decay=1e-4,
-        lr=0.01,
+        lr=0.05,
+        callbacks=[LRScheduler(torch.optim.lr_scheduler.CosineAnnealingLR, T_max=max_epochs)],
         max_epochs=max_epochs,
         batch_size=64,
         train_split=None,

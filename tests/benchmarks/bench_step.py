@@ -2,7 +2,8 @@
 
 For an MLP and a CNN, batches of 64 and 10 epochs, one thread:
 
-- same arithmetic: a hand-written loop with the same search, batches and losses;
+- same arithmetic: a hand-written loop with the same spread of the features, search, batches and
+  losses, which it keeps for each step and at the end for each forget row;
 - published structure: labels are searched again for every batch, and forget and retain rows go
   through the network one after the other; with the default search, and with one step;
 - retraining without the rows;
@@ -31,6 +32,11 @@ BATCH_SIZE = 64
 EPOCHS = 10
 
 
+def spread(X):
+    """Standard deviation of each feature of a table or channel of images."""
+    return X.std(dim=(0, *range(2, X.ndim)), keepdim=True)[0]
+
+
 def plain_search(net, X, y, scale, step_size, max_steps):
     """Labels across the boundary, by sign steps of decreasing length."""
     labels = torch.empty_like(y)
@@ -54,11 +60,13 @@ def plain_search(net, X, y, scale, step_size, max_steps):
     return labels
 
 
-def plain_loop(original, X, y, forget, scale, unlearner):
+def plain_loop(original, X, y, forget, unlearner):
     """The same arithmetic as the library: one search, then one forward pass a step."""
     net = copy.deepcopy(original)
     optimizer = torch.optim.SGD(net.parameters(), lr=unlearner.lr, momentum=0.9)
     X_f, y_f, X_r, y_r = X[forget], y[forget], X[~forget], y[~forget]
+    scale = spread(X_r)
+    history = []
     original.eval()
     labels = plain_search(original, X_f, y_f, scale, unlearner.step_size, unlearner.max_steps)
     net.train()
@@ -76,14 +84,19 @@ def plain_loop(original, X, y, forget, scale, unlearner):
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-    return net
+            history.append(loss.item())
+    net.eval()
+    with torch.no_grad():
+        forget_loss = cross_entropy(net(X_f), y_f, reduction="none")
+    return net, history, forget_loss
 
 
-def published_loop(original, X, y, forget, scale, unlearner):
+def published_loop(original, X, y, forget, unlearner):
     """The structure of the published code: a search for every batch, two forward passes."""
     net = copy.deepcopy(original)
     optimizer = torch.optim.SGD(net.parameters(), lr=unlearner.lr, momentum=0.9)
     X_f, y_f, X_r, y_r = X[forget], y[forget], X[~forget], y[~forget]
+    scale = spread(X_r)
     original.eval()
     retain_batches = iter(())
     for _ in range(EPOCHS):
@@ -140,10 +153,7 @@ def bench_time(name, X, y, n_pairs):
     ).fit(X, y)
     retrained = RetrainUnlearner(FrozenEstimator(unlearner.fitted_), random_state=0).fit(X, y)
     original = copy.deepcopy(unlearner.fitted_.module_)
-    # Per feature of a table, per channel of images.
-    axes = (0, *range(2, X.ndim))
-    scale = torch.as_tensor(X[~forget].std(axis=axes)).reshape(-1, *[1] * (X.ndim - 2))
-    data = torch.as_tensor(X), torch.as_tensor(y), torch.as_tensor(forget), scale
+    data = torch.as_tensor(X), torch.as_tensor(y), torch.as_tensor(forget)
 
     def library(estimator=unlearner):
         estimator.unlearn(X, y, forget=forget)
