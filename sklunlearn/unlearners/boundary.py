@@ -42,8 +42,9 @@ class BoundaryUnlearner(GradientUnlearner):
         :math:`\varepsilon`, length of the first step, in `step_units`.
     step_units : {"data", "absolute"}, default="data"
         ``"data"``: lengths, and :math:`\delta` in the formula, are in standard deviations of each
-        feature, or of each channel of images, over the retain rows (1000 of them, if there are more; the
-        forget rows where none are retained). ``"absolute"``: in the units of the data.
+        feature, or of each channel of images, over the retain rows (1000 of them, evenly
+        spaced, if there are more; the forget rows where none are retained). ``"absolute"``: in the
+        units of the data.
     max_steps : int, default=50
         :math:`T`, the largest number of steps. A row stops as soon as it is across.
     step_decay : {"sqrt", None}, default="sqrt"
@@ -79,7 +80,7 @@ class BoundaryUnlearner(GradientUnlearner):
         For ``target="topk"``, with probabilities that are made to add up to 1.
     temperature : float, default=1.0
         Divides the logits of which probabilities are made.
-    retain_weight : float, default=1.0
+    retain_weight : float, default=2.0
         :math:`\varphi`, weight of the loss on retain rows. 0: they do not take part.
     retain_target : {"labels", "distill"}, default="labels"
         What holds the retain rows: their labels, or the probabilities that :math:`f_0` gives them.
@@ -201,7 +202,7 @@ class BoundaryUnlearner(GradientUnlearner):
         target="hard",
         top_k=2,
         temperature=1.0,
-        retain_weight=1.0,
+        retain_weight=2.0,
         retain_target="labels",
         lr=0.003,
         max_epochs=10,
