@@ -56,6 +56,8 @@ def _train_net(net, X, y, classes):
     with stopped_by_callback():
         net.fit_loop(data, y)
     net.notify("on_train_end", X=data, y=y)
+    # The net has seen indices; whoever is given it alone should know what they stand for.
+    net.classes_inferred_ = classes
     check_finite_weights(net, "Training")
 
 

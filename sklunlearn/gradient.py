@@ -243,6 +243,7 @@ class GradientUnlearner(BaseUnlearner):
                 if self.stop_accuracy is not None and accuracy <= self.stop_accuracy:
                     break
         run.notify("on_train_end", X=forget, y=forget.y)
+        del vars(run)["get_loss"]  # it refers to `run`, whose optimizer would live on
 
 
 class _PairedBatches:

@@ -255,18 +255,20 @@ class BoundaryUnlearner(GradientUnlearner):
 
     def _validate_params(self):
         super()._validate_params()
-        if self.clip is not None and self.clip != "data":
-            if len(self.clip) != 2 or not self.clip[0] < self.clip[1]:
-                raise ValueError(
-                    f"`clip` must be None, 'data' or (low, high) with low < high, got {self.clip}."
-                )
+        if self.clip is None or self.clip == "data":
+            return
+        is_pair = len(self.clip) == 2 and all(isinstance(bound, Real) for bound in self.clip)
+        if not is_pair or not self.clip[0] < self.clip[1]:
+            raise ValueError(
+                f"`clip` must be None, 'data' or (low, high) with low < high, got {self.clip!r}."
+            )
 
     def _needs_retain(self):
         return self.retain_weight > 0 or self.clip == "data"
 
     def _prepare(self, net, forget, retain):
         net._set_training(False)
-        self._original = net
+        self._original, self.search_ = net, None
         self._scale, self._clip = self._find_units(forget, retain)
         self._allowed = torch.ones(len(self.classes_), dtype=torch.bool)
         if len(retain):
@@ -316,7 +318,8 @@ class BoundaryUnlearner(GradientUnlearner):
         found, searches = zip(*map(self._find_targets, batches), strict=True)
         for name in found[0]:
             forget[name] = torch.cat([columns[name] for columns in found]).cpu()
-        self.search_ = None if self.target == "tilted" else merge_searches(searches)
+        if self.target != "tilted":
+            self.search_ = merge_searches(searches)
         if self.uncrossed == "skip" and not forget["crossed"].any():
             warnings.warn(
                 "The search carried no row across a boundary, so that there is nothing to learn: "

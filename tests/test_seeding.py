@@ -1,0 +1,74 @@
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from sklunlearn._seeding import draw_seed, isolated_random_state
+
+# ruff: noqa: NPY002  (the global random state of NumPy is what is tested)
+
+
+def draws():
+    """One number from each global random state."""
+    return random.random(), np.random.rand(), torch.rand(()).item()
+
+
+def expected_draws(seed):
+    """The same from generators that have nothing to do with the global states."""
+    return (
+        random.Random(seed).random(),
+        np.random.RandomState(seed).rand(),
+        torch.rand((), generator=torch.Generator().manual_seed(seed)).item(),
+    )
+
+
+@pytest.fixture
+def global_states():
+    """Check that a test leaves the global states as they were."""
+    numpy_state = np.random.get_state()
+    before = random.getstate(), numpy_state[1].copy(), numpy_state[2], torch.get_rng_state()
+    yield
+    numpy_state = np.random.get_state()
+    assert random.getstate() == before[0]
+    np.testing.assert_array_equal(numpy_state[1], before[1])
+    assert numpy_state[2] == before[2]
+    assert torch.equal(torch.get_rng_state(), before[3])
+
+
+@pytest.mark.parametrize("seed", [0, 7, 2**31 - 2])
+def test_draws_inside_are_those_of_the_seed(global_states, seed):
+    with isolated_random_state(seed):
+        assert draws() == expected_draws(seed)
+
+
+def test_states_are_restored_after_an_exception(global_states):
+    with pytest.raises(RuntimeError, match="stop"), isolated_random_state(0):
+        draws()
+        raise RuntimeError("stop")
+
+
+def test_contexts_nest(global_states):
+    with isolated_random_state(1):
+        with isolated_random_state(2):
+            assert draws() == expected_draws(2)
+        assert draws() == expected_draws(1)
+
+
+def test_without_a_seed_every_context_draws_anew(global_states):
+    seen = set()
+    for _ in range(3):
+        with isolated_random_state(None):
+            seen.update(draws())
+    assert len(seen) == 9
+
+
+@pytest.mark.parametrize("random_state", [None, 0, 3, np.int64(3)])
+def test_seed_of_an_int_or_nothing_is_itself(random_state):
+    assert draw_seed(random_state) == random_state
+
+
+def test_seed_of_an_instance_advances_it():
+    instance, other = np.random.RandomState(3), np.random.RandomState(3)
+    seeds = [draw_seed(instance), draw_seed(instance)]
+    assert seeds == other.randint(2**31 - 1, size=2).tolist()
