@@ -80,7 +80,9 @@ def _show(data, label, path, arguments):
 
     verbose = int(sys.stderr.isatty() and not arguments.quiet)
     say(f"{data.name}: {len(data.y)} rows, {len(data.classes)} classes, 30% held out.")
-    say(f"Training a network on all classes, forgetting class {label!r}, and retraining without it:")
+    say(
+        f"Training a network on all classes, forgetting class {label!r}, and retraining without it:"
+    )
     say()
     rows, picture = _demo.run(data, label, arguments.seed, verbose)
     print(_demo.format_table(rows))

@@ -138,7 +138,9 @@ def draw(picture, path):
     figure.suptitle(
         f"{picture.data}: class {picture.label!r} forgotten", fontsize=13, fontweight="bold"
     )
-    grid = figure.add_gridspec(n_rows, len(widths) + n_nets, width_ratios=[*widths, *[1.8] * n_nets])
+    grid = figure.add_gridspec(
+        n_rows, len(widths) + n_nets, width_ratios=[*widths, *[1.8] * n_nets]
+    )
     if images:
         _draw_images(figure, grid, picture)
     else:
@@ -185,7 +187,11 @@ def _draw_projection(axes, picture):
     for number, (start, end) in enumerate(zip(starts, ends, strict=True), 1):
         axes.annotate("", end, start, arrowprops={"arrowstyle": "-", "color": POINT_COLOR})
         axes.annotate(
-            f"{number}", start, fontsize=10, fontweight="bold", xytext=(-8, 4),
+            f"{number}",
+            start,
+            fontsize=10,
+            fontweight="bold",
+            xytext=(-8, 4),
             textcoords="offset points",
         )
     axes.set(xlabel="first principal component", ylabel="second principal component")

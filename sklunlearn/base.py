@@ -285,10 +285,12 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
         self.forget_loss_ = forward(
             net, rows, lambda net, output, batch: cross_entropy_of(net, output, batch.y)
         )
+        parameters = self.get_params(deep=False)
+        del parameters["estimator"]  # the digests tell which network it was
         record = {
             "requested_at": requested_at.isoformat(timespec="seconds"),
             "method": type(self).__name__,
-            "parameters": {k: repr(v) for k, v in self.get_params(deep=False).items()},
+            "parameters": {name: repr(value) for name, value in parameters.items()},
             "n_forget": int(forget.sum()),
             "n_retain": int((~forget).sum()),
             "weights_before": weights_digest(start),
@@ -298,7 +300,7 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
                 "sklunlearn": __version__,
                 "scikit-learn": sklearn.__version__,
                 "skorch": skorch.__version__,
-                "torch": torch.__version__,
+                "torch": str(torch.__version__),
             },
         }
         self.records_ = [*self.records_, record]
