@@ -84,7 +84,7 @@ class BoundaryUnlearner(GradientUnlearner):
         :math:`\varphi`, weight of the loss on retain rows. 0: they do not take part.
     retain_target : {"labels", "distill"}, default="labels"
         What holds the retain rows: their labels, or the probabilities that :math:`f_0` gives them.
-    lr : float, default=0.003
+    lr : float, default=0.002
         Learning rate of the outer problem.
     max_epochs : int, default=10
         Passes over the forget rows.
@@ -204,7 +204,7 @@ class BoundaryUnlearner(GradientUnlearner):
         temperature=1.0,
         retain_weight=2.0,
         retain_target="labels",
-        lr=0.003,
+        lr=0.002,
         max_epochs=10,
         batch_size=64,
         optimizer=None,
