@@ -30,7 +30,8 @@ class BatchLoader:
     Parameters
     ----------
     dataset : skorch.dataset.Dataset, torch.utils.data.Subset of one, or torch Dataset
-        What to load. Rows of any other data set than those of skorch are taken one by one.
+        What to load. Of any other data set than those of skorch and :class:`Rows`, rows are taken
+        one by one.
     batch_size : int, default=64
         Largest number of rows in a batch; the batches of an epoch differ by at most one row.
         -1: all rows.
@@ -55,6 +56,9 @@ class BatchLoader:
     def _take(self, dataset, positions):
         if isinstance(dataset, Subset):
             return self._take(dataset.dataset, np.asarray(dataset.indices)[positions])
+        if isinstance(dataset, Rows):
+            batch = dataset.batch(torch.as_tensor(positions))
+            return batch.X, batch.y
         if isinstance(dataset, SkorchDataset) and not isinstance(dataset.X, Dataset):
             return dataset[positions]
         return torch.utils.data.default_collate([dataset[int(i)] for i in positions])

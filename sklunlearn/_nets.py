@@ -158,7 +158,13 @@ def forward(net, rows, function, batch_size=1024):
 
 def check_outputs(net, X, classes):
     """Raise a ValueError unless `net` gives one logit a class for a row of X."""
-    output = net.evaluation_step((X[:1].to(net.device), None))
+    try:
+        output = net.evaluation_step((X[:1].to(net.device), None))
+    except RuntimeError as error:  # what torch raises where shapes do not match
+        raise ValueError(
+            f"The network cannot take a row of shape {tuple(X.shape[1:])}: {error}. Give it as "
+            "many inputs as the data have features or channels, or reshape X."
+        ) from error
     output = output[0] if isinstance(output, tuple) else output
     shape = tuple(getattr(output, "shape", ()))
     if shape != (1, len(classes)):
@@ -174,8 +180,10 @@ def check_finite_weights(net, doing):
     """Raise a DivergenceError if a parameter or buffer of `net` is not finite."""
     for name in net._modules:
         for key, value in getattr(net, f"{name}_").state_dict().items():
+            if not value.is_floating_point() or not value.numel():
+                continue
             # The extremes tell as much as a mask of all values would, without its memory.
-            if value.numel() and not all(math.isfinite(end) for end in torch.aminmax(value)):
+            if not all(math.isfinite(end) for end in torch.aminmax(value)):
                 raise DivergenceError(
                     f"{doing} diverged: {key} is no longer finite. Lower `lr`, or bound the "
                     "gradient."
@@ -188,5 +196,6 @@ def weights_digest(net):
     for name in net._modules:
         for key, value in getattr(net, f"{name}_").state_dict().items():
             digest.update(key.encode())
-            digest.update(value.detach().cpu().contiguous().view(-1).numpy().data)
+            value = value.detach().cpu().contiguous().reshape(-1)
+            digest.update(value.view(torch.uint8).numpy().data)  # NumPy has no bfloat16
     return digest.hexdigest()

@@ -49,7 +49,9 @@ def train_estimator(estimator, X, y, classes, seed):
 
 def _train_net(net, X, y, classes):
     """As ``net.fit``, but the user's KeyboardInterrupt reaches the caller."""
-    data = Rows(X, y) if isinstance(X, Dataset) else X
+    # A loader would warn of rows that cannot be written to; Rows hands out copies.
+    takes_rows = isinstance(X, Dataset) or not X.flags.writeable
+    data = Rows(X, y) if takes_rows else X
     net.initialize()
     check_outputs(net, Rows(X).take_X(np.arange(1)), classes)
     net.notify("on_train_begin", X=data, y=y)

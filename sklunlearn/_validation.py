@@ -3,7 +3,6 @@
 import numpy as np
 import torch
 from sklearn.frozen import FrozenEstimator
-from sklearn.pipeline import Pipeline
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d, validate_data
 from torch.utils.data import Dataset
@@ -50,18 +49,18 @@ def _check(unlearner, X, y, reset):
         X = X.detach().cpu().numpy()
     if isinstance(y, torch.Tensor):
         y = y.detach().cpu().numpy()
-    has_pipeline = isinstance(unfrozen(unlearner.estimator), Pipeline)
+    has_steps = split_pipeline(unfrozen(unlearner.estimator))[0] is not None
     if isinstance(X, Dataset):
-        if has_pipeline:
+        if has_steps:
             raise TypeError("A Pipeline takes arrays: pass those instead of a torch Dataset.")
-        shape = np.shape(X[0][0])
+        shape = tuple(np.shape(X[0][0]))
         if reset:
             unlearner.n_features_in_ = shape[0]
         result = X if isinstance(y, str) else (X, y)
     else:
         # The first step of a Pipeline knows itself what it takes.
         checks = {"skip_check_array": True}
-        if not (has_pipeline or getattr(unlearner, "preprocessing_", None)):
+        if not (has_steps or getattr(unlearner, "preprocessing_", None)):
             checks = {"dtype": np.float32, "allow_nd": True}
         result = validate_data(unlearner, X, y, reset=reset, **checks)
         shape = np.shape(result[0] if isinstance(result, tuple) else result)[1:]

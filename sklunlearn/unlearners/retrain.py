@@ -48,6 +48,11 @@ class RetrainUnlearner(BaseUnlearner):
     A validation set that the net splits off is drawn from the retain rows. One that is fixed in
     the net, by :func:`skorch.helper.predefined_split`, must not hold forget rows.
 
+    What is given to a net as a parameter stays as it is, whatever rows it was computed from: class
+    weights, or the `mean` and `scale` of :class:`sklunlearn.networks.Standardize`. With
+    ``estimator=None`` the network is sized anew from the retain rows, these constants included;
+    the same network in a FrozenEstimator keeps those of the original.
+
     References
     ----------
     .. [1] L. Bourtoule, V. Chandrasekaran, C. A. Choquette-Choo et al. (2021). Machine Unlearning.

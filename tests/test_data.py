@@ -1,0 +1,250 @@
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from skorch.dataset import Dataset as SkorchDataset
+from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
+
+from sklunlearn._data import (
+    Batch,
+    BatchLoader,
+    Rows,
+    feature_statistics,
+    split_evenly,
+    take,
+    take_rows,
+)
+
+
+class Counting(Dataset):
+    """Row i is (i, 10 i) with label i; counts what is read."""
+
+    def __init__(self, n):
+        self.n, self.reads = n, 0
+
+    def __len__(self):
+        return self.n
+
+    def __getitem__(self, index):
+        if not 0 <= index < self.n:
+            raise IndexError(index)
+        self.reads += 1
+        return np.array([index, 10 * index]), index
+
+
+@pytest.fixture
+def array():
+    return np.arange(14, dtype=np.float32).reshape(7, 2)
+
+
+# Batches
+
+
+@pytest.mark.parametrize(
+    ("n", "batch_size", "sizes"),
+    [
+        (10, 5, [5, 5]),
+        (10, 4, [4, 3, 3]),
+        (65, 64, [33, 32]),
+        (3, 64, [3]),
+        (1, 1, [1]),
+        (3, 1, [1, 1, 1]),
+        (0, 4, []),
+    ],
+)
+def test_batches_are_few_and_of_nearly_equal_size(n, batch_size, sizes):
+    order = torch.arange(n).flip(0)
+    batches = split_evenly(order, batch_size)
+    assert [len(batch) for batch in batches] == sizes
+    assert [int(i) for batch in batches for i in batch] == order.tolist()
+
+
+def datasets():
+    """Several data sets of the same seven rows."""
+    X, y = np.arange(14, dtype=np.float32).reshape(7, 2), np.arange(7)
+    dataset, backwards = SkorchDataset(X, y), SkorchDataset(X[::-1], y[::-1])
+    return {
+        "skorch": dataset,
+        "subset": Subset(backwards, range(6, -1, -1)),
+        "subset of a subset": Subset(Subset(dataset, range(6, -1, -1)), range(6, -1, -1)),
+        "torch": TensorDataset(torch.from_numpy(X), torch.from_numpy(y)),
+    }
+
+
+@pytest.mark.parametrize("dataset", datasets().values(), ids=datasets().keys())
+def test_a_loader_gives_every_row_with_its_label_in_order(array, dataset):
+    loader = BatchLoader(dataset, batch_size=3)
+    batches = [(np.asarray(X), np.asarray(y)) for X, y in loader]
+    assert [len(X) for X, _ in batches] == [3, 2, 2]
+    assert len(loader) == 3
+    np.testing.assert_array_equal(np.concatenate([X for X, _ in batches]), array)
+    np.testing.assert_array_equal(np.concatenate([y for _, y in batches]), np.arange(7))
+
+
+def test_a_loader_gives_what_the_loader_of_torch_gives(array):
+    dataset = SkorchDataset(array, np.arange(7))
+    ours, theirs = BatchLoader(dataset, batch_size=7), DataLoader(dataset, batch_size=7)
+    for one, other in zip(next(iter(ours)), next(iter(theirs)), strict=True):
+        np.testing.assert_array_equal(np.asarray(one), other.numpy())
+
+
+def test_a_loader_shuffles_each_epoch_anew(array):
+    loader = BatchLoader(SkorchDataset(array, np.arange(7)), batch_size=3, shuffle=True)
+
+    def epoch():
+        return np.concatenate([np.asarray(y) for _, y in loader]).tolist()
+
+    torch.manual_seed(0)
+    first, second = epoch(), epoch()
+    assert sorted(first) == sorted(second) == list(range(7))
+    assert first != second
+    torch.manual_seed(0)
+    assert epoch() == first
+    for X, y in loader:
+        np.testing.assert_array_equal(np.asarray(X)[:, 0], 2 * np.asarray(y))
+
+
+def test_a_batch_size_of_minus_one_is_all_rows(array):
+    (batch,) = BatchLoader(SkorchDataset(array, np.arange(7)), batch_size=-1)
+    assert len(batch[0]) == 7
+
+
+def test_a_loader_serves_a_net(net, X, y):
+    net.set_params(iterator_train=BatchLoader, iterator_valid=BatchLoader).fit(X, y)
+    with torch.no_grad():
+        expected = net.module_(torch.from_numpy(X)).argmax(dim=1)
+    np.testing.assert_array_equal(net.predict(X), expected)
+    assert net.history[-1, "train_loss"] < net.history[0, "train_loss"]
+
+
+# Rows
+
+
+def test_rows_of_an_array(array):
+    rows = Rows(array, y=np.arange(7) * 10, indices=np.array([4, 1, 6]))
+    assert len(rows) == 3
+    assert rows.y.tolist() == [40, 10, 60]
+    np.testing.assert_array_equal(rows.take_X(np.array([2, 0])), array[[6, 4]])
+    x, y = rows[1]
+    np.testing.assert_array_equal(x, array[1])
+    assert y == 10
+
+
+def test_all_rows_without_labels(array):
+    rows = Rows(array)
+    assert len(rows) == 7
+    assert rows.y.tolist() == [0] * 7
+    assert rows.y.dtype == torch.int64
+
+
+def test_columns_stay_with_their_rows(array):
+    rows = Rows(array, y=np.arange(7), indices=np.array([5, 2, 3]))
+    rows["weight"] = torch.tensor([0.5, 0.2, 0.3])
+    assert rows["weight"].tolist() == pytest.approx([0.5, 0.2, 0.3])
+    batch = rows.batch(torch.tensor([2, 0]))
+    assert batch.y.tolist() == [3, 5]
+    assert batch["weight"].tolist() == pytest.approx([0.3, 0.5])
+    np.testing.assert_array_equal(batch.X, array[[3, 5]])
+    assert len(batch) == 2
+    with pytest.raises(ValueError, match="'weight' has 2 entries for 3 rows"):
+        rows["weight"] = torch.zeros(2)
+    with pytest.raises(KeyError, match="mass"):
+        batch["mass"]
+
+
+def test_a_batch_takes_rows_that_were_taken_before(array):
+    X = torch.ones(2, 2)
+    assert Rows(array).batch(torch.tensor([0, 1]), X=X).X is X
+
+
+def test_batches_cover_the_rows_in_order(array):
+    rows = Rows(array, y=np.arange(7), indices=np.arange(6, -1, -1))
+    batches = list(rows.batches(3))
+    assert [len(batch) for batch in batches] == [3, 2, 2]
+    np.testing.assert_array_equal(torch.cat([batch.X for batch in batches]), array[::-1])
+    assert torch.cat([batch.y for batch in batches]).tolist() == [6, 5, 4, 3, 2, 1, 0]
+    assert list(Rows(array, indices=np.array([], dtype=int)).batches(3)) == []
+
+
+def test_a_batch_is_an_empty_shell_at_first():
+    batch = Batch(torch.zeros(2, 1), torch.zeros(2))
+    assert (batch.columns, batch.logits) == ({}, None)
+
+
+def test_rows_of_a_dataset_are_read_only_when_needed():
+    dataset = Counting(7)
+    rows = Rows(dataset, y=np.arange(7), indices=np.array([4, 1, 6]))
+    assert dataset.reads == 0
+    X = rows.take_X(np.array([0, 2]))
+    assert dataset.reads == 2
+    assert X.dtype == torch.float32
+    np.testing.assert_array_equal(X, [[4, 40], [6, 60]])
+
+
+def test_a_dataset_may_give_many_rows_at_once():
+    class AtOnce(Counting):
+        def __getitems__(self, indices):
+            assert all(type(i) is int for i in indices)
+            self.asked = indices
+            return [self[i] for i in indices]
+
+    dataset = AtOnce(7)
+    np.testing.assert_array_equal(take_rows(dataset, np.array([5, 3])), [[5, 50], [3, 30]])
+    assert dataset.asked == [5, 3]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8])
+def test_rows_are_copied_as_float32(dtype):
+    array = np.arange(6).reshape(3, 2).astype(dtype)
+    array.setflags(write=False)
+    rows = take_rows(array, np.array([2, 0]))
+    assert rows.dtype == torch.float32
+    rows += 1
+    np.testing.assert_array_equal(rows, [[5, 6], [1, 2]])
+    np.testing.assert_array_equal(array, np.arange(6).reshape(3, 2))
+
+
+def test_some_rows_of_whatever_a_fit_takes(array):
+    indices = np.array([3, 0])
+    np.testing.assert_array_equal(take(array, indices), array[[3, 0]])
+    assert take(array.tolist(), indices) == [[6, 7], [0, 1]]
+    table = pd.DataFrame(array, index=list("abcdefg"))
+    assert take(table, indices).index.tolist() == ["d", "a"]
+    subset = take(Counting(7), indices)
+    assert [label for _, label in (subset[i] for i in range(len(subset)))] == [3, 0]
+
+
+# Statistics
+
+
+@pytest.mark.parametrize("shape", [(50, 3), (50, 3, 4, 2)], ids=["table", "images"])
+@pytest.mark.parametrize("block_size", [1, 7, 50])
+def test_statistics_in_blocks_are_those_of_all_rows(shape, block_size):
+    rng = np.random.default_rng(0)
+    X = rng.normal(1000, 0.5, size=shape).astype(np.float32)
+    blocks = (X[i : i + block_size] for i in range(0, 50, block_size))
+    axes = (0, *range(2, len(shape)))
+    exact = X.astype(np.float64)
+    expected = exact.mean(axes), exact.std(axes), exact.min(axes), exact.max(axes)
+    for actual, value in zip(feature_statistics(blocks), expected, strict=True):
+        np.testing.assert_allclose(actual, value, rtol=1e-5)
+
+
+def test_statistics_of_rows():
+    X = np.random.default_rng(0).normal(size=(3000, 2)).astype(np.float32)
+    rows = Rows(X, indices=np.arange(0, 3000, 2))
+    mean, std, low, high = rows.statistics()
+    np.testing.assert_allclose(mean, X[::2].mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(std, X[::2].std(axis=0), rtol=1e-5)
+    np.testing.assert_array_equal(low, X[::2].min(axis=0))
+    np.testing.assert_array_equal(high, X[::2].max(axis=0))
+
+
+@pytest.mark.parametrize(
+    ("max_rows", "used"), [(1, [0]), (2, [0, 6]), (3, [0, 3, 6]), (7, range(7)), (9, range(7))]
+)
+def test_statistics_of_evenly_spaced_rows(array, max_rows, used):
+    mean, _, low, high = Rows(array).statistics(max_rows)
+    some = array[list(used)]
+    np.testing.assert_allclose(mean, some.mean(axis=0))
+    np.testing.assert_array_equal([low, high], [some.min(axis=0), some.max(axis=0)])
