@@ -162,8 +162,8 @@ def check_outputs(net, X, classes):
         output = net.evaluation_step((X[:1].to(net.device), None))
     except RuntimeError as error:  # what torch raises where shapes do not match
         raise ValueError(
-            f"The network cannot take a row of shape {tuple(X.shape[1:])}: {error}. Give it as "
-            "many inputs as the data have features or channels, or reshape X."
+            f"The network fails on one row, of shape {tuple(X.shape[1:])}: {error}. It must take "
+            "as many inputs as the data have features or channels."
         ) from error
     output = output[0] if isinstance(output, tuple) else output
     shape = tuple(getattr(output, "shape", ()))

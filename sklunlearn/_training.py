@@ -1,5 +1,7 @@
 """Training a network, or a pipeline that ends in one."""
 
+import warnings
+
 import numpy as np
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
@@ -49,13 +51,13 @@ def train_estimator(estimator, X, y, classes, seed):
 
 def _train_net(net, X, y, classes):
     """As ``net.fit``, but the user's KeyboardInterrupt reaches the caller."""
-    # A loader would warn of rows that cannot be written to; Rows hands out copies.
-    takes_rows = isinstance(X, Dataset) or not X.flags.writeable
-    data = Rows(X, y) if takes_rows else X
+    data = Rows(X, y) if isinstance(X, Dataset) else X
     net.initialize()
     check_outputs(net, Rows(X).take_X(np.arange(1)), classes)
     net.notify("on_train_begin", X=data, y=y)
-    with stopped_by_callback():
+    with warnings.catch_warnings(), stopped_by_callback():
+        # Of read-only rows, as memory maps have: nothing writes to them.
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
         net.fit_loop(data, y)
     net.notify("on_train_end", X=data, y=y)
     # The net has seen indices; whoever is given it alone should know what they stand for.

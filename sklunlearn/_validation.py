@@ -34,7 +34,7 @@ def check_X(unlearner, X, *, reset):
 
 def check_X_y(unlearner, X, y, *, reset):
     """As `check_X`, and the labels, of shape (n_samples,)."""
-    if y is None and isinstance(X, Dataset):
+    if y is None and isinstance(X, Dataset) and hasattr(X, "__len__"):
         y = [_item(X[i][1]) for i in range(len(X))]
     X, y = _check(unlearner, X, y, reset)
     y = column_or_1d(y, warn=True)
@@ -53,6 +53,11 @@ def _check(unlearner, X, y, reset):
     if isinstance(X, Dataset):
         if has_steps:
             raise TypeError("A Pipeline takes arrays: pass those instead of a torch Dataset.")
+        if not hasattr(X, "__len__") or len(X) == 0:
+            raise ValueError(
+                f"{type(X).__name__} has no rows that can be taken by their index: pass a torch "
+                "Dataset with `__len__` and `__getitem__`, and at least one row."
+            )
         shape = tuple(np.shape(X[0][0]))
         if reset:
             unlearner.n_features_in_ = shape[0]

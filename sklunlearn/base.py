@@ -75,7 +75,8 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
     history_ : skorch.history.History
         History of the last unlearning run.
     forget_loss_ : ndarray of shape (n_forget,)
-        Cross-entropy in nats of each forgotten row of the last request under `net_`.
+        Cross-entropy in nats of each forgotten row of the last request under `net_`, in the order
+        of the rows.
     unlearning_time_ : float
         Wall-clock seconds that the last request took, without the evaluation of `forget_loss_`.
     records_ : list of dict
@@ -144,7 +145,8 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
         y : array-like of shape (n_samples,), default=None
             Class labels. May be left out for a Dataset, which is then read through once.
         forget : array-like of shape (n_samples,), dtype bool, or of row indices, default=None
-            Rows to unlearn after the training.
+            Rows to unlearn after the training. For model selection pass a mask: indices cannot
+            be divided among the folds.
 
         Returns
         -------

@@ -643,12 +643,12 @@ BAD = {
     ),
     "no rows": bad_data(ValueError, "0 sample", lambda X, y: (X[:0], y[:0])),
     "one axis": bad_data(ValueError, "2D array|shape", lambda X, y: (X[:, 0], y)),
-    "y missing": bad_data(ValueError, "y", lambda X, y: (X, None)),
+    "y missing": bad_data(ValueError, "target y is None", lambda X, y: (X, None)),
     "y too short": bad_data(ValueError, "inconsistent numbers of samples", lambda X, y: (X, y[1:])),
     "y of two columns": bad_data(ValueError, "1d array", lambda X, y: (X, np.eye(3)[y])),
     "continuous y": bad_data(ValueError, "continuous", lambda X, y: (X, y + 0.5)),
     "y without a label": bad_data(
-        ValueError, "y|label", lambda X, y: (X, [None, *np.array(list("abc"))[y][1:]])
+        ValueError, "Unknown label type", lambda X, y: (X, [None, *np.array(list("abc"))[y][1:]])
     ),
     "dataset, y too short": bad_data(
         ValueError,

@@ -9,7 +9,7 @@ from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
-from skorch.callbacks import Callback, EarlyStopping
+from skorch.callbacks import Callback, EarlyStopping, EpochScoring
 from torch.utils.data import TensorDataset
 
 from sklunlearn._training import split_pipeline, train_estimator, transform, unfrozen
@@ -155,6 +155,14 @@ net = NeuralNetClassifier(nn.Linear, module__in_features=4, module__out_features
 BoundaryUnlearner(net).fit(X, [0, 1, 0, 1], forget=[0]).predict(X)
 """
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+
+
+def test_a_callback_can_score_read_only_rows(net, X, y):
+    X.setflags(write=False)
+    scoring = EpochScoring("accuracy", on_train=True, use_caching=False, name="acc")
+    net.set_params(callbacks=[scoring], max_epochs=2)
+    fitted = train_estimator(net, X, y, CLASSES, seed=0)
+    assert fitted.history[-1, "acc"] == np.mean(fitted.predict(X.copy()) == y)
 
 
 def test_a_pipeline_is_split_before_the_network(net):
