@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import dis
 import hashlib
 import math
 
@@ -110,8 +111,8 @@ def strip_net(net):
 def stopped_by_callback():
     """Context that a skorch callback can leave early, as skorch's EarlyStopping does.
 
-    skorch's callbacks stop a training by raising KeyboardInterrupt. One that the user raised
-    comes from anywhere else, and goes on to the caller.
+    skorch's callbacks stop a training by raising KeyboardInterrupt, with a statement of theirs.
+    One that the user raised comes from anywhere else, and goes on to the caller.
     """
     try:
         yield
@@ -119,7 +120,10 @@ def stopped_by_callback():
         innermost = error.__traceback__
         while innermost.tb_next is not None:
             innermost = innermost.tb_next
-        if not isinstance(innermost.tb_frame.f_locals.get("self"), Callback):
+        frame = innermost.tb_frame
+        in_callback = isinstance(frame.f_locals.get("self"), Callback)
+        by_statement = frame.f_code.co_code[innermost.tb_lasti] == dis.opmap["RAISE_VARARGS"]
+        if not (in_callback and by_statement):
             raise
 
 
@@ -173,6 +177,13 @@ def check_outputs(net, X, classes):
             f"one logit for each of the {len(classes)} classes {classes.tolist()}. Change its "
             "output layer, or name all its classes in the order of its outputs with "
             "NeuralNetClassifier(classes=...)."
+        )
+    total = probabilities_of(net, output).double().sum().item()
+    if not abs(total - 1) < 1e-3:
+        raise ValueError(
+            f"What the net makes of its output for one row adds up to {total:.4g}, not to a "
+            "probability of 1. Set NeuralNetClassifier(predict_nonlinearity=...) to what turns the "
+            "output into probabilities, or use criterion=torch.nn.CrossEntropyLoss for logits."
         )
 
 

@@ -3,6 +3,8 @@
 import warnings
 
 import numpy as np
+import torch
+from joblib.hashing import NumpyHasher
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array
@@ -13,7 +15,7 @@ from sklunlearn._nets import check_finite_weights, check_outputs, stopped_by_cal
 from sklunlearn._seeding import isolated_random_state
 from sklunlearn.networks import default_net
 
-__all__ = ["split_pipeline", "train_estimator", "transform", "unfrozen"]
+__all__ = ["split_pipeline", "train_cached", "train_estimator", "transform", "unfrozen"]
 
 
 def train_estimator(estimator, X, y, classes, seed):
@@ -47,6 +49,25 @@ def train_estimator(estimator, X, y, classes, seed):
         return net
     # The steps were fitted in `preprocessing`, which with a memory holds clones of the originals.
     return Pipeline([*preprocessing.steps, estimator.steps[-1]], memory=estimator.memory)
+
+
+class _Hasher(NumpyHasher):
+    """As `joblib.hash`, which gives equal torch tensors different hashes."""
+
+    def save(self, obj):
+        if isinstance(obj, torch.Tensor):
+            obj = (type(obj), str(obj.dtype), obj.requires_grad, obj.detach().cpu().numpy())
+        super().save(obj)
+
+
+def train_cached(memory, estimator, *arguments):
+    """As `train_estimator`, from the cache where this has been trained before."""
+    train = memory.cache(_train_keyed, ignore=["estimator"])
+    return train(estimator, *arguments, key=_Hasher("md5").hash(estimator))
+
+
+def _train_keyed(estimator, X, y, classes, seed, *, key):
+    return train_estimator(estimator, X, y, classes, seed)
 
 
 def _train_net(net, X, y, classes):
@@ -84,4 +105,4 @@ def transform(preprocessing, X):
 
 def check_transformed(X):
     """Float32 array of what the steps before the network give, or a clear error."""
-    return check_array(X, dtype=np.float32, allow_nd=True, input_name="X, after preprocessing,")
+    return check_array(X, dtype=np.float32, allow_nd=True, input_name="X after preprocessing")

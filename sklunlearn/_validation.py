@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import column_or_1d, validate_data
+from sklearn.utils.validation import _num_samples, column_or_1d, validate_data
 from torch.utils.data import Dataset
 
 from sklunlearn._training import split_pipeline, unfrozen
@@ -39,8 +39,10 @@ def check_X_y(unlearner, X, y, *, reset):
     X, y = _check(unlearner, X, y, reset)
     y = column_or_1d(y, warn=True)
     check_classification_targets(y)
-    if len(y) != len(X):
-        raise ValueError(f"`y` has {len(y)} entries for {len(X)} rows of X: pass one a row.")
+    if len(y) != _num_samples(X):
+        raise ValueError(
+            f"`y` has {len(y)} entries for {_num_samples(X)} rows of X: pass one a row."
+        )
     return X, y
 
 
@@ -68,7 +70,9 @@ def _check(unlearner, X, y, reset):
         if not (has_steps or getattr(unlearner, "preprocessing_", None)):
             checks = {"dtype": np.float32, "allow_nd": True}
         result = validate_data(unlearner, X, y, reset=reset, **checks)
-        shape = np.shape(result[0] if isinstance(result, tuple) else result)[1:]
+        checked = result[0] if isinstance(result, tuple) else result
+        # A list of texts, which only a Pipeline takes, has no shape.
+        shape = tuple(getattr(checked, "shape", ()))[1:]
     if reset:
         unlearner._shape = shape
     elif shape != unlearner._shape:
@@ -104,6 +108,6 @@ def encode_labels(y, classes):
         unknown = sorted(set(y[encoded < 0].tolist()), key=str)
         raise ValueError(
             f"`y` holds the labels {unknown}, which are not classes of the network: "
-            f"{classes.tolist()}."
+            f"{classes.tolist()}. Give the labels as the network was trained with them."
         )
     return encoded

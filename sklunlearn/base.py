@@ -29,7 +29,13 @@ from sklunlearn._nets import (
     weights_digest,
 )
 from sklunlearn._seeding import draw_seed, isolated_random_state
-from sklunlearn._training import split_pipeline, train_estimator, transform, unfrozen
+from sklunlearn._training import (
+    split_pipeline,
+    train_cached,
+    train_estimator,
+    transform,
+    unfrozen,
+)
 from sklunlearn._validation import check_X, check_X_y, encode_labels, find_classes
 from sklunlearn.exceptions import ReleasedModelError
 from sklunlearn.requests import check_forget
@@ -93,7 +99,7 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
     __metadata_request__fit = {"forget": True}
 
     _parameter_constraints = {
-        "estimator": [HasMethods(["fit", "predict_proba"]), None],
+        "estimator": "no_validation",  # `check_estimator_type` says more
         "memory": [str, os.PathLike, HasMethods(["cache"]), None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
@@ -283,7 +289,8 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
         self.unlearning_time_ = time.perf_counter() - began
         self.net_, self.history_ = net, net.history_
 
-        rows = Rows(transform(self.preprocessing_, X), y, np.flatnonzero(forget))
+        indices = np.flatnonzero(forget)
+        rows = Rows(transform(self.preprocessing_, take(X, indices)), y[indices])
         self.forget_loss_ = forward(
             net, rows, lambda net, output, batch: cross_entropy_of(net, output, batch.y)
         )
@@ -312,8 +319,10 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
         estimator = unfrozen(self.estimator)
         if estimator is not None:
             estimator = clone(estimator)
-        train = check_memory(self.memory).cache(train_estimator)
-        return train(estimator, X, y, self.classes_, draw_seed(self.random_state))
+        arguments = (estimator, X, y, self.classes_, draw_seed(self.random_state))
+        if self.memory is None:
+            return train_estimator(*arguments)
+        return train_cached(check_memory(self.memory), *arguments)
 
     def predict_proba(self, X):
         """Class probabilities under the current network.
@@ -368,6 +377,7 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
         """
         check_is_fitted(self, "net_")
         parameters = {k: v for k, v in self.get_params(deep=False).items() if _is_plain(v)}
+        parameters.pop("memory", None)  # a path to where the original network may lie
         released = type(self)(**parameters)
         for name in ("classes_", "n_features_in_", "feature_names_in_", "preprocessing_", "_shape"):
             if hasattr(self, name):

@@ -2,11 +2,13 @@
 
 import math
 from abc import abstractmethod
+from inspect import signature
 from numbers import Integral, Real
 
 import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
+from skorch import NeuralNet, NeuralNetClassifier
 from skorch.callbacks import GradientNormClipping
 from tqdm.auto import trange
 
@@ -26,7 +28,8 @@ class GradientUnlearner(BaseUnlearner):
     A step takes one batch of forget rows and one of retain rows, puts both through the network in
     one forward pass, and descends the loss that :meth:`_loss` makes of the logits. An epoch is a
     pass over the forget rows; retain rows are cycled with fresh shuffling. The run goes through
-    skorch, so that its callbacks, its history and the overrides of a user's net work.
+    skorch, so that its callbacks, its history and a net's own `infer` and `train_step` work; the
+    net's own criterion and `get_loss` give way to the method's loss.
 
     Parameters
     ----------
@@ -53,7 +56,8 @@ class GradientUnlearner(BaseUnlearner):
     max_grad_norm : float or None, default=None
         Clip the gradient to this L2 norm.
     callbacks : list of skorch callbacks or None, default=None
-        Callbacks of the run. The training set is that of the forget rows.
+        Callbacks of the run. Its training set is that of the forget rows; a batch holds retain
+        rows too. The net cannot be pickled during the run.
     net_params : dict or None, default=None
         Other parameters of the net for the run, by skorch's names, for example
         ``{"optimizer__weight_decay": 1e-4}``.
@@ -220,7 +224,7 @@ class GradientUnlearner(BaseUnlearner):
                 )
             return result
 
-        losses, sizes = [], []
+        losses, sizes, lowest = [], [], math.inf
         # On the instance: the net may be of a user's class, and keep its own train_step.
         vars(run)["get_loss"] = get_loss
         datasets = {"dataset_train": forget, "dataset_valid": None}
@@ -235,7 +239,10 @@ class GradientUnlearner(BaseUnlearner):
                 losses.clear()
                 sizes.clear()
                 run.run_single_epoch(batches, training=True, prefix="train", step_fn=step)
-                run.history.record("train_loss", np.dot(losses, sizes) / sum(sizes))
+                loss = np.dot(losses, sizes) / sum(sizes)
+                run.history.record("train_loss", loss)
+                run.history.record("train_loss_best", bool(loss < lowest))
+                lowest = min(lowest, loss)
                 if self.stop_accuracy is not None:
                     accuracy = float(np.mean(forward(run, forget, _is_correct)))
                     run.history.record("forget_accuracy", accuracy)
@@ -304,18 +311,22 @@ _OWN_PARAMS = ("lr", "max_epochs", "batch_size", "optimizer", "callbacks", "verb
 
 
 def _check_net_params(net_params, net):
+    """Refuse what the run does not read, or reads from a parameter of the unlearner."""
     known = {name for name in net.get_params(deep=False) if "__" not in name}
-    known -= {"module", "criterion", "device", *_OWN_PARAMS}
+    # What a user's class of nets adds to skorch's parameters, its own methods may read.
+    added = known - {*signature(NeuralNet).parameters, *signature(NeuralNetClassifier).parameters}
+    added = {name for name in added if not name.startswith("_")}
     for name in net_params:
-        if name in known or str(name).startswith(("optimizer__", "callbacks__")):
+        if name in added or str(name).startswith(("optimizer__", "callbacks__")):
             continue
-        reason = f"unknown to {type(net).__name__}"
+        reason = "the run does not read it" if name in known else f"unknown to {type(net).__name__}"
         if name in _OWN_PARAMS:
             reason = f"set it with `{name}` instead"
         elif str(name).startswith(("module", "criterion", "device")):
             reason = "it would make a new network; set it on the net before `fit`"
         raise ValueError(
             f"`net_params` holds {name!r}: {reason}. Allowed are 'optimizer__...', "
-            f"'callbacks__...' and {sorted(known)}."
+            f"'callbacks__...' and what the net's class adds to skorch's parameters: "
+            f"{sorted(added)}."
         )
     return net_params

@@ -171,7 +171,10 @@ def check_forget(forget, n_samples, *, allow_all=True):
     else:
         raise TypeError(f"`forget` has dtype {forget.dtype}, expected bool or int: pass {kinds}.")
     if not mask.any():
-        raise ValueError("`forget` marks no row: mark at least one row to forget.")
+        raise ValueError(
+            "`forget` marks no row: mark at least one row to forget. In model selection, every "
+            "training fold needs one."
+        )
     if mask.all() and not allow_all:
         raise ValueError(
             f"`forget` marks all {n_samples} rows: no retain rows are left, and this needs some. "

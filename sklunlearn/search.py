@@ -46,7 +46,7 @@ class BoundarySearch:
         Share of the rows that have met the stopping rule.
     gradient_norm : ndarray of shape (n_steps,)
         Mean L1 norm of the gradient of the cross-entropy with respect to ``x / scale``, over the
-        rows that took the step; NaN for a step that no row took.
+        rows that took the step.
     """
 
     X: torch.Tensor
@@ -255,7 +255,7 @@ def perturbed_sign_search(
 def merge_searches(searches):
     """Search of all rows from the searches of their batches, without the points."""
     if len(searches) == 1:
-        return replace(searches[0], X=None)
+        return replace(searches[0], X=None, logits=searches[0].logits.cpu())
     weights = np.array([len(search.n_steps) for search in searches], dtype=float)
     length = max(len(search.loss) for search in searches)
 
@@ -270,7 +270,7 @@ def merge_searches(searches):
     n_walking = weights[:, None] * (1 - fraction_crossed[:, :-1])
     return BoundarySearch(
         X=None,
-        logits=torch.cat([search.logits for search in searches]),
+        logits=torch.cat([search.logits for search in searches]).cpu(),
         crossed=np.concatenate([search.crossed for search in searches]),
         n_steps=np.concatenate([search.n_steps for search in searches]),
         loss=np.average(loss, axis=0, weights=weights),

@@ -187,7 +187,8 @@ def test_release_keeps_plain_parameters_alone(unlearner, X, y):
     for other in (len, {"rows": X}, [X], (1, X), X, np.random.RandomState(0)):
         assert unlearner.set_params(shift=other).release().shift == 1.0
     released = unlearner.set_params(memory="folder", random_state=3, verbose=2).release()
-    assert (released.memory, released.random_state, released.verbose) == ("folder", 3, 2)
+    # A cache may hold the original network.
+    assert (released.memory, released.random_state, released.verbose) == (None, 3, 2)
     assert released.estimator is None
 
 

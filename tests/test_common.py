@@ -686,7 +686,7 @@ BAD = {
         TypeError, "two outputs", lambda net: NeuralNetBinaryClassifier(MLP)
     ),
     "a class": bad_estimator(TypeError, "must be a skorch", lambda net: NeuralNetClassifier),
-    "a torch module": bad_estimator(ValueError, "estimator", lambda net: MLP(4, 3)),
+    "a torch module": bad_estimator(TypeError, "wrap your torch module", lambda net: MLP(4, 3)),
     "not fitted, frozen": bad_estimator(NotFittedError, "not fitted", FrozenEstimator),
     "not fitted, frozen pipeline": bad_estimator(
         NotFittedError,

@@ -311,7 +311,10 @@ def test_history(data):
     losses = np.reshape(plain_run(expected, recorder, sgd(expected)), (3, 2))
     np.testing.assert_array_equal(history[:, "batches", :, "train_batch_size"], [[9, 8]] * 3)
     np.testing.assert_allclose(history[:, "batches", :, "train_loss"], losses, rtol=1e-4)
-    np.testing.assert_allclose(history[:, "train_loss"], losses @ [9 / 17, 8 / 17], rtol=1e-4)
+    means = losses @ [9 / 17, 8 / 17]
+    np.testing.assert_allclose(history[:, "train_loss"], means, rtol=1e-4)
+    lowest = [mean == means[: i + 1].min() for i, mean in enumerate(means)]
+    assert history[:, "train_loss_best"] == lowest
     assert history[:, "epoch"] == [1, 2, 3]
 
 

@@ -1,5 +1,6 @@
 import copy
 import hashlib
+import signal
 
 import numpy as np
 import pytest
@@ -349,3 +350,29 @@ def test_the_digest_tells_nets_apart(buffer):
     with torch.no_grad():
         net.module_.linear.weight[0, 1] += 1e-6
     assert _nets.weights_digest(net) != digest
+
+
+class Focal(torch.nn.Module):
+    """A criterion on logits that skorch does not know."""
+
+    def forward(self, logits, y):
+        losses = torch.nn.functional.cross_entropy(logits, y, reduction="none")
+        return ((1 - (-losses).exp()) ** 2 * losses).mean()
+
+
+def test_outputs_that_are_no_probabilities_are_refused(net, X):
+    rows, classes = torch.from_numpy(X), np.arange(3)
+    net.set_params(criterion=Focal).initialize()
+    with pytest.raises(ValueError, match=r"adds up to .*predict_nonlinearity"):
+        _nets.check_outputs(net, rows, classes)
+    net.set_params(predict_nonlinearity=lambda logits: logits.softmax(dim=1))
+    _nets.check_outputs(net, rows, classes)
+
+
+def test_an_interrupt_during_a_callback_is_no_stop():
+    class Slow(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt), _nets.stopped_by_callback():
+        Slow().on_epoch_end(None)

@@ -5,14 +5,25 @@ import sys
 import numpy as np
 import pytest
 import torch
+from joblib import Memory
+from scipy import sparse
 from sklearn.base import clone
+from sklearn.decomposition import TruncatedSVD
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from skorch import NeuralNetClassifier
 from skorch.callbacks import Callback, EarlyStopping, EpochScoring
 from torch.utils.data import TensorDataset
 
-from sklunlearn._training import split_pipeline, train_estimator, transform, unfrozen
+from sklunlearn import BoundaryUnlearner, _training
+from sklunlearn._training import (
+    split_pipeline,
+    train_cached,
+    train_estimator,
+    transform,
+    unfrozen,
+)
 from sklunlearn.exceptions import DivergenceError
 from sklunlearn.networks import MLP
 
@@ -195,5 +206,33 @@ def test_the_network_is_given_float32(X):
 
 def test_preprocessing_must_give_finite_numbers(X):
     X[3, 1] = np.nan
-    with pytest.raises(ValueError, match="X, after preprocessing, contains NaN"):
+    with pytest.raises(ValueError, match="X after preprocessing contains NaN"):
         transform(StandardScaler().fit(X), X)
+
+
+def test_equal_nets_are_trained_once(net, X, y, tmp_path, monkeypatch):
+    trained = []
+
+    def count(*arguments):
+        trained.append(arguments)
+        return train_estimator(*arguments)
+
+    monkeypatch.setattr(_training, "train_estimator", count)
+    weighted = clone(net).set_params(criterion__weight=torch.tensor([1.0, 2.0, 3.0]))
+    other = clone(net).set_params(criterion__weight=torch.tensor([1.0, 2.0, 4.0]))
+    of_instance = NeuralNetClassifier(
+        torch.nn.Linear(4, 3), criterion=torch.nn.CrossEntropyLoss, max_epochs=1, train_split=None
+    ).set_params(verbose=0)
+    memory = Memory(tmp_path, verbose=0)
+    for n_trained, estimator in enumerate((net, weighted, other, of_instance), 1):
+        first, second = (train_cached(memory, clone(estimator), X, y, CLASSES, 0) for _ in range(2))
+        assert len(trained) == n_trained
+        assert_same_weights(first, second)
+
+
+def test_a_sparse_table_is_an_affair_of_the_pipeline(net, X, y):
+    table = sparse.csr_array(np.hstack([X, X**2]))
+    pipeline = make_pipeline(TruncatedSVD(4, random_state=0), net)
+    unlearner = BoundaryUnlearner(pipeline, random_state=0).fit(table, y)
+    unlearner.unlearn(table, y, forget=(y == 2))
+    assert unlearner.score(table[y == 2], y[y == 2]) == 0

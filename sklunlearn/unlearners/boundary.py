@@ -32,7 +32,7 @@ class BoundaryUnlearner(GradientUnlearner):
         + \varphi\, \mathrm{CE}(f_\theta(x_r), y_r),
 
     while the second term holds the retain rows :math:`(x_r, y_r)`. The target
-    :math:`\tilde y(x')` is never the row's own class.
+    :math:`\tilde y(x')` is never the row's own class, except with ``uncrossed="keep"``.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ class BoundaryUnlearner(GradientUnlearner):
     top_k : int, default=2
         For ``target="topk"``, with probabilities that are made to add up to 1.
     temperature : float, default=1.0
-        Divides the logits of which probabilities are made.
+        Divides the logits of which the targets of forget rows are made.
     retain_weight : float, default=2.0
         :math:`\varphi`, weight of the loss on retain rows. 0: they do not take part.
     retain_target : {"labels", "distill"}, default="labels"
@@ -131,16 +131,17 @@ class BoundaryUnlearner(GradientUnlearner):
 
     Notes
     -----
-    Departures from the paper, each of which can be undone:
+    Departures from the paper:
 
     - The paper's formula has :math:`+\lambda_t \delta`, which pushes away from the row. Here a
       positive `closeness` is a pull; a negative one gives the paper's.
     - Rows that the search does not carry across keep their label in the published code, so that
       the run goes on teaching them (``uncrossed="keep"``).
-    - ``max_steps=1, closeness=0, noise=0, uncrossed="keep", retain_weight=0`` is Boundary Shrink
-      [2]_.
+    - Probabilities leave out the row's own class, which otherwise keeps up to half of them.
+    - A class of which no row is retained is forgotten as a whole and is a target for no row.
 
-    A class of which no row is retained is forgotten as a whole and is a target for no row.
+    For one class, ``max_steps=1, closeness=0, noise=0, uncrossed="keep", retain_weight=0`` is
+    Boundary Shrink [2]_.
 
     References
     ----------

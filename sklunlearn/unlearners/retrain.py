@@ -2,10 +2,9 @@
 
 import numpy as np
 import torch
-from sklearn.frozen import FrozenEstimator
 
 from sklunlearn._data import take
-from sklunlearn._training import split_pipeline
+from sklunlearn._training import split_pipeline, unfrozen
 from sklunlearn.base import BaseUnlearner
 
 __all__ = ["RetrainUnlearner"]
@@ -27,7 +26,8 @@ class RetrainUnlearner(BaseUnlearner):
         Caches trained networks, retrained ones too.
     random_state : int, RandomState instance or None, default=None
         Seed of initial weights and shuffling. An int gives the training and every retraining the
-        same initial weights.
+        same initial weights. A net that is made from an instance of a module, which has not been
+        trained, starts from the weights of that instance.
     verbose : int, default=0
         Without effect; set the verbosity of the net itself.
 
@@ -72,14 +72,19 @@ class RetrainUnlearner(BaseUnlearner):
         return True
 
     def _unlearn(self, start, X, y, forget):
-        made_from = start.module
-        is_instance = isinstance(made_from, torch.nn.Module) and not start.get_params_for("module")
-        if is_instance and isinstance(self.estimator, FrozenEstimator):
-            raise ValueError(
-                f"The frozen net was made from an instance of {type(made_from).__name__}, whose "
-                "initial weights are gone: there is nothing to train again. Make the net from the "
-                "module's class, NeuralNetClassifier(Module, module__...=...)."
-            )
+        self._check_can_start_afresh()
         retain = np.flatnonzero(~forget)
         self.preprocessing_, net = split_pipeline(self._train(take(X, retain), y[retain]))
         return net
+
+    def _check_can_start_afresh(self):
+        """Refuse a net whose initial weights are gone: skorch trains a module instance in place."""
+        net = split_pipeline(unfrozen(self.estimator))[1]
+        is_instance = isinstance(getattr(net, "module", None), torch.nn.Module)
+        if is_instance and net.initialized_ and not net.get_params_for("module"):
+            raise ValueError(
+                f"The net was made from an instance of {type(net.module).__name__} and has been "
+                "trained, so that its initial weights are gone and there is nothing to start "
+                "again from. Make the net from the module's class, "
+                "NeuralNetClassifier(Module, module__...=...)."
+            )

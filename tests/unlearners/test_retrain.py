@@ -194,3 +194,13 @@ def test_nothing_to_retain(data):
     unlearner = RetrainUnlearner(make_net(max_epochs=1), random_state=SEED).fit(X, y)
     with pytest.raises(ValueError, match="forget"):
         unlearner.unlearn(X, y, forget=np.ones(90, dtype=bool))
+
+
+def test_trained_module_instance_has_no_initial_weights(data):
+    X, y = data
+    net = NeuralNetClassifier(
+        Net(), criterion=nn.CrossEntropyLoss, max_epochs=1, train_split=None, verbose=0
+    ).fit(X, y)
+    unlearner = RetrainUnlearner(net, random_state=SEED).fit(X, y)
+    with pytest.raises(ValueError, match="made from an instance of Net and has been trained"):
+        unlearner.unlearn(X, y, forget=forget_class(y))
