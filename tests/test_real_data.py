@@ -24,23 +24,25 @@ def read(name):
     return np.load(path, allow_pickle=False)
 
 
+def make_net(module, **params):
+    return NeuralNetClassifier(
+        module,
+        **{f"module__{name}": value for name, value in params.items()},
+        criterion=nn.CrossEntropyLoss,
+        optimizer=optim.Adam,
+        lr=0.01,
+        train_split=None,
+        verbose=0,
+    )
+
+
 def test_a_hospital_leaves():
     table = read("heart_disease.csv")
     X, y = table.drop(columns=["num", "site"]), np.where(table["num"] > 0, "disease", "healthy")
     forget = forget_mask(metadata=table, query="site == 'switzerland'")
     numbers = make_pipeline(SimpleImputer(add_indicator=True), StandardScaler())
-    net = NeuralNetClassifier(
-        MLP,
-        module__n_features=X.shape[1] + int(X.isna().any().sum()),
-        module__n_classes=2,
-        module__hidden=(16,),
-        criterion=nn.CrossEntropyLoss,
-        optimizer=optim.Adam,
-        lr=0.01,
-        max_epochs=10,
-        train_split=None,
-        verbose=0,
-    )
+    n_features = X.shape[1] + int(X.isna().any().sum())
+    net = make_net(MLP, n_features=n_features, n_classes=2, hidden=(16,)).set_params(max_epochs=10)
     pipeline = make_pipeline(
         make_column_transformer((numbers, make_column_selector(dtype_include="number"))), net
     )
@@ -67,18 +69,7 @@ def test_a_scanner_is_retired():
     rows = np.arange(0, len(metadata), 20)
     X = images["X"][rows].transpose(0, 3, 1, 2).astype(np.float32) / 255
     y = np.where(metadata["dx"][rows] == "nv", "naevus", "other")
-    net = NeuralNetClassifier(
-        SmallCNN,
-        module__n_channels=3,
-        module__n_classes=2,
-        module__channels=(4, 8),
-        criterion=nn.CrossEntropyLoss,
-        optimizer=optim.Adam,
-        lr=0.01,
-        max_epochs=8,
-        train_split=None,
-        verbose=0,
-    )
+    net = make_net(SmallCNN, n_channels=3, n_classes=2, channels=(4, 8)).set_params(max_epochs=8)
     forget = forget_mask(metadata=metadata.iloc[rows], query="source == 'vidir_molemax'")
     assert forget.sum() == (metadata["source"][rows] == "vidir_molemax").sum()
     unlearner = BoundaryUnlearner(net, random_state=0).fit(X, y)
