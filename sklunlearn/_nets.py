@@ -17,6 +17,7 @@ from skorch.history import History
 from sklunlearn.exceptions import DivergenceError
 
 __all__ = [
+    "bytes_of",
     "check_estimator_type",
     "check_finite_weights",
     "check_outputs",
@@ -133,7 +134,7 @@ def logits_of(net, output):
     if isinstance(net.criterion_, torch.nn.CrossEntropyLoss):
         return output
     # Whatever else the module gives out, skorch knows how to make probabilities of it.
-    probabilities = net._get_predict_nonlinearity()(output)
+    probabilities = probabilities_of(net, output)
     return torch.log(probabilities + torch.finfo(probabilities.dtype).eps)
 
 
@@ -207,6 +208,11 @@ def weights_digest(net):
     for name in net._modules:
         for key, value in getattr(net, f"{name}_").state_dict().items():
             digest.update(key.encode())
-            value = value.detach().cpu().contiguous().reshape(-1)
-            digest.update(value.view(torch.uint8).numpy().data)  # NumPy has no bfloat16
+            digest.update(bytes_of(value).data)
     return digest.hexdigest()
+
+
+def bytes_of(tensor):
+    """The values of a tensor of any type, as an ndarray of dtype uint8."""
+    # NumPy has no bfloat16.
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()

@@ -11,7 +11,7 @@ from sklearn.utils import check_array
 from torch.utils.data import Dataset
 
 from sklunlearn._data import Rows
-from sklunlearn._nets import check_finite_weights, check_outputs, stopped_by_callback
+from sklunlearn._nets import bytes_of, check_finite_weights, check_outputs, stopped_by_callback
 from sklunlearn._seeding import isolated_random_state
 from sklunlearn.networks import default_net
 
@@ -56,7 +56,8 @@ class _Hasher(NumpyHasher):
 
     def save(self, obj):
         if isinstance(obj, torch.Tensor):
-            obj = (type(obj), str(obj.dtype), obj.requires_grad, obj.detach().cpu().numpy())
+            shape = tuple(obj.shape)
+            obj = (type(obj), str(obj.dtype), obj.requires_grad, shape, bytes_of(obj))
         super().save(obj)
 
 

@@ -168,9 +168,9 @@ def perturbed_sign_search(
     scale = torch.as_tensor(scale, dtype=X.dtype, device=X.device)
     if clip is not None:
         clip = [torch.as_tensor(bound, dtype=X.dtype, device=X.device) for bound in clip]
-    n_samples = len(X)
+    X, n_samples = X.detach(), len(X)
     walking = torch.arange(n_samples, device=X.device)
-    start, x, own = X, X.detach(), y
+    start, x, own = X, X.detach(), y  # `x` asks for gradients, `X` must not
     found = torch.empty_like(X)
     logits, n_steps = None, torch.zeros_like(y)
     crossed = torch.zeros_like(y, dtype=torch.bool)
