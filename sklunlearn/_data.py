@@ -107,6 +107,7 @@ class Rows(Dataset):
         if y is not None:
             self.y = torch.as_tensor(y[self.indices])
         self.columns = {}
+        self._order = iter(())
 
     def __len__(self):
         return len(self.indices)
@@ -138,6 +139,18 @@ class Rows(Dataset):
             for name, values in self.columns.items()
         }
         return Batch(X, y, columns)
+
+    def shuffled(self, batch_size):
+        """Positions of all rows in a random order, batch by batch."""
+        return split_evenly(torch.randperm(len(self)), batch_size)
+
+    def next_positions(self, batch_size):
+        """Positions of the next batch of an endless series, shuffled anew after each pass."""
+        positions = next(self._order, None)
+        if positions is None:
+            self._order = iter(self.shuffled(batch_size))
+            positions = next(self._order)
+        return positions
 
     def batches(self, batch_size, device="cpu"):
         """Batches of all rows in order."""

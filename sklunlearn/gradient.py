@@ -1,5 +1,6 @@
 """The training run that the gradient methods share."""
 
+import itertools
 import math
 from abc import abstractmethod
 from inspect import signature
@@ -12,11 +13,13 @@ from skorch import NeuralNet, NeuralNetClassifier
 from skorch.callbacks import GradientNormClipping
 from tqdm.auto import trange
 
-from sklunlearn._data import Rows, split_evenly, take_rows
+from sklunlearn._data import Rows
 from sklunlearn._nets import copy_net, forward, logits_of, resume_training, stopped_by_callback
+from sklunlearn._steps import StepBatches
 from sklunlearn._training import transform
 from sklunlearn.base import BaseUnlearner
 from sklunlearn.exceptions import DivergenceError
+from sklunlearn.saliency import SaliencyMask, updating_only
 from sklunlearn.trainable import select_parameters, training_only
 
 __all__ = ["GradientUnlearner"]
@@ -26,10 +29,11 @@ class GradientUnlearner(BaseUnlearner):
     """Base class of the methods that take gradient steps on batches of forget and retain rows.
 
     A step takes one batch of forget rows and one of retain rows, puts both through the network in
-    one forward pass, and descends the loss that :meth:`_loss` makes of the logits. An epoch is a
-    pass over the forget rows; retain rows are cycled with fresh shuffling. The run goes through
-    skorch, so that its callbacks, its history and a net's own `infer` and `train_step` work; the
-    net's own criterion and `get_loss` give way to the method's loss.
+    one forward pass, and descends the loss that :meth:`_loss` makes of the logits. Unless a method
+    says otherwise in :meth:`_steps`, an epoch is a pass over the forget rows, and retain rows are
+    cycled with fresh shuffling. The run goes through skorch, so that its callbacks, its history
+    and a net's own `infer` and `train_step` work; the net's own criterion and `get_loss` give way
+    to the method's loss.
 
     Parameters
     ----------
@@ -45,9 +49,10 @@ class GradientUnlearner(BaseUnlearner):
         A torch optimizer, with its own defaults. None: SGD with momentum 0.9.
     retain_weight : float, default=1.0
         Weight of the loss on retain rows. 0: retain rows do not take part.
-    trainable : {"all", "head"}, int or callable, default="all"
+    trainable : {"all", "head"}, int, callable or saliency mask, default="all"
         Parameters that the run may change; see
-        :func:`sklunlearn.trainable.select_parameters`.
+        :func:`sklunlearn.trainable.select_parameters`, and
+        :func:`sklunlearn.saliency.saliency_mask` for a choice of single weights.
     freeze_batchnorm : bool, default=False
         Keep the running statistics of BatchNorm layers, and normalise by them.
     stop_accuracy : float or None, default=None
@@ -89,6 +94,7 @@ class GradientUnlearner(BaseUnlearner):
             StrOptions({"all", "head"}),
             Interval(Integral, 1, None, closed="left"),
             callable,
+            SaliencyMask,
         ],
         "freeze_batchnorm": ["boolean"],
         "stop_accuracy": [Interval(Real, 0, 1, closed="both"), None],
@@ -129,6 +135,20 @@ class GradientUnlearner(BaseUnlearner):
         self.callbacks = callbacks
         self.net_params = net_params
 
+    def _begin(self, net):
+        """The network that the run trains: a copy of the one that it starts from.
+
+        Parameters
+        ----------
+        net : skorch.NeuralNetClassifier
+            The network as it is before the run. Not to be changed.
+
+        Returns
+        -------
+        run : skorch.NeuralNetClassifier
+        """
+        return copy_net(net)
+
     def _prepare(self, net, forget, retain):
         """Before the run: store what each row needs, with ``forget["name"] = tensor``.
 
@@ -138,10 +158,34 @@ class GradientUnlearner(BaseUnlearner):
             The network as it is before the run.
         forget, retain : sklunlearn._data.Rows
             The rows.
+
+        Returns
+        -------
+        rows : pair of sklunlearn._data.Rows or None
+            What to train on in place of `forget` and `retain`. None: those themselves.
         """
 
-    def _start_epoch(self, net, forget, retain):
-        """Before each epoch, the first included; as `_prepare`."""
+    def _run(self, run, forget, retain):
+        """What the run consists of: `max_epochs` epochs, unless a method has phases."""
+        self._train_epochs(run, forget, retain, self.max_epochs)
+
+    def _start_epoch(self, run, epoch, forget, retain):
+        """Before each epoch; `run` is the network that is trained, `epoch` counts from 1."""
+
+    def _steps(self, epoch, forget, retain):
+        """Which rows the steps of an epoch take. An epoch without a step ends the run.
+
+        By default, all forget rows once, and beside each batch of them one of retain rows.
+
+        Yields
+        ------
+        positions : pair of tensors of dtype int64
+            Positions of the step's forget rows and of its retain rows. None in place of one: such
+            rows take no part, and `_loss` is given None.
+        """
+        for positions in forget.shuffled(self.batch_size):
+            beside = retain.next_positions(self.batch_size) if self.retain_weight > 0 else None
+            yield positions, beside
 
     @abstractmethod
     def _loss(self, module, forget, retain):
@@ -151,11 +195,14 @@ class GradientUnlearner(BaseUnlearner):
         ----------
         module : torch.nn.Module
             The network that is trained.
-        forget : sklunlearn._data.Batch
+        forget : sklunlearn._data.Batch or None
             Forget rows: ``forget.X``, ``forget.y``, ``forget.logits``, ``forget["name"]``.
         retain : sklunlearn._data.Batch or None
             Retain rows; None if they do not take part.
         """
+
+    def _finish(self, run):
+        """After the run: a last change of the network that was trained."""
 
     def _needs_retain(self):
         return self.retain_weight > 0
@@ -164,15 +211,36 @@ class GradientUnlearner(BaseUnlearner):
         X = transform(self.preprocessing_, X)
         forget_rows = Rows(X, y, np.flatnonzero(forget))
         retain_rows = Rows(X, y, np.flatnonzero(~forget))
-        run = copy_net(start)
-        self.updated_params_ = select_parameters(run.module_, self.trainable)
+        run = self._begin(start)
+        masks = self._select(run, start, forget_rows)
         self._configure(run)
-        self._prepare(start, forget_rows, retain_rows)
-        with training_only(
-            run.module_, self.updated_params_, freeze_batchnorm=self.freeze_batchnorm
+        self._requested = forget_rows
+        rows = self._prepare(start, forget_rows, retain_rows) or (forget_rows, retain_rows)
+        frozen = self.freeze_batchnorm
+        with (
+            training_only(run.module_, self.updated_params_, freeze_batchnorm=frozen),
+            updating_only(run.module_, masks) as self._restore,
+            stopped_by_callback(),
         ):
-            self._train_epochs(run, start, forget_rows, retain_rows)
+            run.notify("on_train_begin", X=rows[0], y=rows[0].y)
+            self._run(run, *rows)
+        run.notify("on_train_end", X=rows[0], y=rows[0].y)
+        self._finish(run)
         return resume_training(run, start)
+
+    def _select(self, run, start, forget):
+        """Find what may change: names of parameters, and masks of those that may in part."""
+        trainable = self._get_trainable()
+        masks = {}
+        if isinstance(trainable, SaliencyMask):
+            masks = trainable.find(start, forget, self.batch_size)
+            self.updated_params_ = list(masks)
+        else:
+            self.updated_params_ = select_parameters(run.module_, trainable)
+        return masks
+
+    def _get_trainable(self):
+        return self.trainable
 
     def _configure(self, run):
         """Give the net this run's training set-up in place of its own."""
@@ -203,16 +271,16 @@ class GradientUnlearner(BaseUnlearner):
         run.initialize_callbacks()
         run.initialize_optimizer()
 
-    def _train_epochs(self, run, start, forget, retain):
-        batches = _PairedBatches(
-            forget, retain if self.retain_weight > 0 else None, self.batch_size, run.device
-        )
+    def _train_epochs(self, run, forget, retain, max_epochs):
+        """Train for some epochs; a method with phases calls this once for each."""
+        batches = StepBatches(forget, retain, run.device)
 
         def get_loss(y_pred, y_true, X=None, training=True):
             return self._loss(run.module_, *batches.split(logits_of(run, y_pred)))
 
         def step(batch):
             result = run.train_step(batch)
+            self._restore()
             loss = result["loss"].item()
             losses.append(loss)
             sizes.append(len(batch[1]))
@@ -229,12 +297,16 @@ class GradientUnlearner(BaseUnlearner):
         vars(run)["get_loss"] = get_loss
         datasets = {"dataset_train": forget, "dataset_valid": None}
         progress = trange(
-            self.max_epochs, desc=type(self).__name__, unit="epoch", disable=not self.verbose
+            1, max_epochs + 1, desc=type(self).__name__, unit="epoch", disable=not self.verbose
         )
-        run.notify("on_train_begin", X=forget, y=forget.y)
-        with progress, stopped_by_callback():
-            for _ in progress:
-                self._start_epoch(start, forget, retain)
+        try:
+            for epoch in progress:
+                self._start_epoch(run, epoch, forget, retain)
+                steps = iter(self._steps(epoch, forget, retain))
+                first = next(steps, None)
+                if first is None:
+                    break
+                batches.steps = itertools.chain([first], steps)
                 run.notify("on_epoch_begin", **datasets)
                 losses.clear()
                 sizes.clear()
@@ -244,67 +316,19 @@ class GradientUnlearner(BaseUnlearner):
                 run.history.record("train_loss_best", bool(loss < lowest))
                 lowest = min(lowest, loss)
                 if self.stop_accuracy is not None:
-                    accuracy = float(np.mean(forward(run, forget, _is_correct)))
+                    accuracy = float(np.mean(forward(run, self._requested, self._is_correct)))
                     run.history.record("forget_accuracy", accuracy)
                 run.notify("on_epoch_end", **datasets)
                 if self.stop_accuracy is not None and accuracy <= self.stop_accuracy:
                     break
-        run.notify("on_train_end", X=forget, y=forget.y)
-        del vars(run)["get_loss"]  # it refers to `run`, whose optimizer would live on
+        finally:
+            progress.close()
+            del vars(run)["get_loss"]  # it refers to `run`, whose optimizer would live on
 
-
-class _PairedBatches:
-    """Batches of forget and retain rows together, as skorch wants them: pairs of X and y.
-
-    Iterating once takes every forget row once. `split` gives the halves of the batch that was
-    yielded last, with everything that is stored with the rows.
-    """
-
-    def __init__(self, forget, retain, batch_size, device):
-        self.forget = forget
-        self.retain = retain
-        self.batch_size = batch_size
-        self.device = device
-        self._retain_order = iter(())
-        self._halves = None
-
-    def __iter__(self):
-        for positions in split_evenly(torch.randperm(len(self.forget)), self.batch_size):
-            if self.retain is None:
-                self._halves = [self.forget.batch(positions, self.device)]
-                yield self._halves[0].X, self._halves[0].y
-                continue
-            n, others = len(positions), self._next_retain()
-            # Both halves come from one data set: taken at once, they need not be put together.
-            indices = [
-                self.forget.indices[positions.numpy()],
-                self.retain.indices[others.numpy()],
-            ]
-            X = take_rows(self.forget.source, np.concatenate(indices)).to(self.device)
-            self._halves = [
-                self.forget.batch(positions, self.device, X[:n]),
-                self.retain.batch(others, self.device, X[n:]),
-            ]
-            yield X, torch.cat([half.y for half in self._halves])
-
-    def _next_retain(self):
-        positions = next(self._retain_order, None)
-        if positions is None:
-            order = torch.randperm(len(self.retain))
-            self._retain_order = iter(split_evenly(order, self.batch_size))
-            positions = next(self._retain_order)
-        return positions
-
-    def split(self, logits):
-        # One split: two slices would each build a gradient of full size.
-        parts = logits.split([len(half) for half in self._halves])
-        for half, part in zip(self._halves, parts, strict=True):
-            half.logits = part
-        return self._halves[0], (self._halves[1] if self.retain is not None else None)
-
-
-def _is_correct(net, output, batch):
-    return logits_of(net, output).argmax(dim=1) == batch.y
+    def _is_correct(self, net, output, batch):
+        # Of the classes alone: during a run the network may have an output that stands for none.
+        logits = logits_of(net, output)[:, : len(self.classes_)]
+        return logits.argmax(dim=1) == batch.y
 
 
 _OWN_PARAMS = ("lr", "max_epochs", "batch_size", "optimizer", "callbacks", "verbose")

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrize import is_parametrized
 
-__all__ = ["head_module", "select_parameters", "training_only"]
+__all__ = ["head_module", "reinitialize", "select_parameters", "training_only"]
 
 
 def select_parameters(module, trainable):
@@ -112,6 +112,54 @@ def head_module(module):
             "own and is not a normalisation layer. Pass a network with at least one such layer."
         )
     return counted[-1]
+
+
+def reinitialize(module, names):
+    """Give layers new initial weights, drawn from torch's global random state.
+
+    Every layer of which all parameters are named is reset by its own ``reset_parameters``, in the
+    order of registration; BatchNorm layers to their initial statistics too.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The network, changed in place.
+    names : iterable of str
+        Names as in ``module.named_parameters()``, usually from :func:`select_parameters`.
+
+    Raises
+    ------
+    ValueError
+        If a layer has no ``reset_parameters``, or only some of its parameters are named.
+
+    Examples
+    --------
+    >>> from torch import nn
+    >>> from sklunlearn.trainable import reinitialize, select_parameters
+    >>> net = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
+    >>> before = [p.clone() for p in net.parameters()]
+    >>> reinitialize(net, select_parameters(net, "head"))
+    >>> [bool((p == b).all()) for p, b in zip(net.parameters(), before)]
+    [True, True, False, False]
+    """
+    parameters = dict(module.named_parameters())
+    named = {id(parameters[name]) for name in names}
+    everything = all(id(p) in named for p in parameters.values())
+    layers = []
+    for name, layer in module.named_modules():
+        own = [id(p) in named for p in layer.parameters(recurse=False)]
+        if not own and everything and hasattr(layer, "reset_running_stats"):
+            layer.reset_running_stats()
+        if not any(own):
+            continue
+        if not (all(own) and hasattr(layer, "reset_parameters")):
+            raise ValueError(
+                f"The layer {name or type(layer).__name__!r} cannot be given new initial weights: "
+                "it needs a method reset_parameters, and all of its parameters must be trainable."
+            )
+        layers.append(layer)
+    for layer in layers:
+        layer.reset_parameters()
 
 
 @contextlib.contextmanager

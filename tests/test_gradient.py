@@ -286,8 +286,8 @@ def test_what_is_stored_with_a_row_stays_with_it(data):
             forget["number"] = torch.arange(len(forget))
             retain["number"] = N_FORGET + torch.arange(len(retain))
 
-        def _start_epoch(self, net, forget, retain):
-            forget["epoch"] = torch.full((len(forget),), len(seen) // 2)
+        def _start_epoch(self, run, epoch, forget, retain):
+            forget["epoch"] = torch.full((len(forget),), epoch)
 
         def _loss(self, module, forget, retain):
             for batch in (forget, retain):
@@ -298,7 +298,7 @@ def test_what_is_stored_with_a_row_stays_with_it(data):
 
     seen = []
     unlearn(make_module(), data, make=Storing)
-    assert seen == [{0}, {0}, {1}, {1}, {2}, {2}]
+    assert seen == [{1}, {1}, {2}, {2}, {3}, {3}]
 
 
 # History, callbacks and stopping.

@@ -281,7 +281,7 @@ class BoundaryUnlearner(GradientUnlearner):
         if self._when == "once":
             self._relabel(forget)
 
-    def _start_epoch(self, net, forget, retain):
+    def _start_epoch(self, run, epoch, forget, retain):
         if self._when == "epoch":
             self._relabel(forget)
 

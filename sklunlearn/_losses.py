@@ -1,0 +1,42 @@
+"""Losses and targets that several methods share."""
+
+import torch
+from torch.nn.functional import kl_div, one_hot
+
+__all__ = ["kl_divergence", "other_classes", "retained_classes"]
+
+
+def kl_divergence(target_logits, logits, temperature=1.0, reduction="batchmean"):
+    r"""Tempered divergence of the network's probabilities from a target.
+
+    :math:`T^2 \sum_k q_k \log(q_k / p_k)` with :math:`q = \mathrm{softmax}(t / T)` of the target
+    logits and :math:`p = \mathrm{softmax}(s / T)`; the mean over the rows, or with
+    ``reduction="sum"`` the sum. The factor keeps the gradient at one scale for every temperature.
+    A target logit of minus infinity takes its class out of the target.
+    """
+    return temperature**2 * kl_div(
+        (logits / temperature).log_softmax(dim=1),
+        (target_logits / temperature).softmax(dim=1),
+        reduction=reduction,
+    )
+
+
+def retained_classes(retain, n_classes):
+    """Mask of shape (n_classes,) of the classes of which a row is retained.
+
+    All classes if no row is retained at all.
+    """
+    if not len(retain):
+        return torch.ones(n_classes, dtype=torch.bool)
+    return torch.bincount(retain.y, minlength=n_classes) > 0
+
+
+def other_classes(y, allowed):
+    """Mask of shape (n_samples, n_classes) of the classes that a row may be moved to.
+
+    Those that are allowed, without the row's own. Where that leaves none, as for a row whose own
+    class is the only one that is retained, all but its own.
+    """
+    own = one_hot(y, len(allowed)).bool()
+    others = ~own & allowed.to(y.device)
+    return torch.where(others.any(dim=1, keepdim=True), others, ~own)

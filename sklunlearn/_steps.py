@@ -1,0 +1,73 @@
+"""Which rows the steps of an epoch take, and their batches."""
+
+import numpy as np
+import torch
+
+from sklunlearn._data import take_rows
+
+__all__ = ["StepBatches", "mixed"]
+
+
+def mixed(forget, retain, batch_size):
+    """Steps over the union of forget and retain rows, each with its share of both.
+
+    Parameters
+    ----------
+    forget, retain : sklunlearn._data.Rows
+        The rows. Either may be empty; and a step may have no row of the smaller set.
+    batch_size : int
+        Largest number of rows in a step, give or take one.
+
+    Yields
+    ------
+    positions : pair of tensors of dtype int64
+        Positions of the step's forget rows and of its retain rows.
+    """
+    n_steps = -(-(len(forget) + len(retain)) // batch_size)
+    orders = [torch.randperm(len(rows)) for rows in (forget, retain)]
+    ends = [torch.linspace(0, len(order), n_steps + 1).round().long().tolist() for order in orders]
+    for i in range(n_steps):
+        yield tuple(order[e[i] : e[i + 1]] for order, e in zip(orders, ends, strict=True))
+
+
+class StepBatches:
+    """Batches as skorch wants them: pairs of X and y, forget rows before retain rows.
+
+    Iterating takes `steps`, pairs of the positions of forget and of retain rows. None in place of
+    positions: such rows take no part. `split` gives the two halves of the batch that was yielded
+    last, with everything that is stored with the rows.
+    """
+
+    def __init__(self, forget, retain, device):
+        self.rows = forget, retain
+        self.device = device
+        self.steps = ()
+        self._halves = [None, None]
+
+    def __iter__(self):
+        for step in self.steps:
+            X = self._take_X(step)
+            sizes = [0 if positions is None else len(positions) for positions in step]
+            self._halves = [
+                None if positions is None else rows.batch(positions, self.device, part)
+                for rows, positions, part in zip(self.rows, step, X.split(sizes), strict=True)
+            ]
+            yield X, torch.cat([half.y for half in self._halves if half is not None])
+
+    def _take_X(self, step):
+        taken = [(r, p) for r, p in zip(self.rows, step, strict=True) if p is not None]
+        if all(rows.source is taken[0][0].source for rows, _ in taken):
+            # From one data set they are taken at once, and need not be put together.
+            indices = [rows.indices[positions.numpy()] for rows, positions in taken]
+            return take_rows(taken[0][0].source, np.concatenate(indices)).to(self.device)
+        parts = [rows.take_X(positions.numpy()) for rows, positions in taken if len(positions)]
+        return torch.cat(parts).to(self.device)
+
+    def split(self, logits):
+        """The forget and the retain rows of the last batch, either None, with their logits."""
+        halves = [half for half in self._halves if half is not None]
+        # One split: two slices would each build a gradient of full size.
+        parts = logits.split([len(half) for half in halves])
+        for half, part in zip(halves, parts, strict=True):
+            half.logits = part
+        return self._halves

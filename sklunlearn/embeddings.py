@@ -1,0 +1,121 @@
+"""Embeddings: what enters the head of a network."""
+
+import torch
+
+from sklunlearn._nets import forward
+from sklunlearn.trainable import head_module
+
+__all__ = ["HeadInput", "class_centroids", "embed", "find_cut"]
+
+
+def find_cut(module, cut=None):
+    """The submodule whose input is the embedding.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The network.
+    cut : str or None, default=None
+        Name of the submodule, as in ``module.named_modules()``. None: the last layer with
+        parameters; see :func:`sklunlearn.trainable.head_module`.
+
+    Returns
+    -------
+    layer : torch.nn.Module
+
+    Raises
+    ------
+    ValueError
+        If there is no such submodule.
+    """
+    if cut is None:
+        return head_module(module)[1]
+    named = dict(module.named_modules())
+    if cut not in named:
+        names = [name for name in named if name]
+        raise ValueError(
+            f"cut={cut!r} is not a submodule of {type(module).__name__}: choose one of {names}."
+        )
+    return named[cut]
+
+
+class HeadInput:
+    """Keeps what entered a submodule in the last forward pass.
+
+    A context manager, or to be ended with :meth:`remove`: a hook on the network would stay with
+    it, and with its copies.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The network.
+    cut : str or None, default=None
+        Name of the submodule; see :func:`find_cut`.
+
+    Attributes
+    ----------
+    value : tensor of shape (n_samples, n_embedding)
+        The embeddings of the last batch, flattened to one axis.
+    """
+
+    def __init__(self, module, cut=None):
+        self.value = None
+        self._handle = find_cut(module, cut).register_forward_pre_hook(self._keep)
+
+    def _keep(self, layer, args):
+        self.value = args[0].flatten(1)
+
+    def remove(self):
+        """Take the hook off the network."""
+        self._handle.remove()
+        self.value = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.remove()
+
+
+def embed(net, rows, cut=None):
+    """Embeddings of rows, in evaluation mode.
+
+    Parameters
+    ----------
+    net : skorch.NeuralNetClassifier
+        The network.
+    rows : sklunlearn._data.Rows
+        The rows.
+    cut : str or None, default=None
+        Name of the submodule whose input is the embedding; see :func:`find_cut`.
+
+    Returns
+    -------
+    embeddings : tensor of shape (n_samples, n_embedding), dtype float32
+    """
+    with HeadInput(net.module_, cut) as entering:
+        return torch.from_numpy(forward(net, rows, lambda net, output, batch: entering.value))
+
+
+def class_centroids(embeddings, y, n_classes):
+    """Mean embedding of each class.
+
+    Parameters
+    ----------
+    embeddings : tensor of shape (n_samples, n_embedding)
+        Embeddings of some rows.
+    y : tensor of shape (n_samples,), dtype int64
+        Their classes.
+    n_classes : int
+        Number of classes.
+
+    Returns
+    -------
+    centroids : tensor of shape (n_classes, n_embedding)
+        NaN for a class without a row.
+    """
+    sums = torch.zeros(n_classes, embeddings.shape[1], dtype=torch.float64)
+    sums.index_add_(0, y, embeddings.double())
+    counts = torch.bincount(y, minlength=n_classes)
+    # 0 / 0 is NaN: a class without a row has no centroid.
+    return (sums / counts[:, None]).to(embeddings.dtype)
