@@ -2,7 +2,8 @@
 
 __version__ = "0.1.0.dev0"
 
+from sklunlearn import unlearners
 from sklunlearn.requests import forget_mask
-from sklunlearn.unlearners import BoundaryUnlearner, RetrainUnlearner
+from sklunlearn.unlearners import *  # noqa: F403 - a method is named in one place
 
-__all__ = ["BoundaryUnlearner", "RetrainUnlearner", "__version__", "forget_mask"]
+__all__ = ["__version__", "forget_mask", *unlearners.__all__]

@@ -140,6 +140,13 @@ class Rows(Dataset):
         }
         return Batch(X, y, columns)
 
+    def select(self, positions):
+        """The rows at these positions (an int64 tensor), as rows of their own."""
+        selected = Rows(self.source, indices=self.indices[positions.numpy()])
+        selected.y = self.y[positions]
+        selected.columns = {name: values[positions] for name, values in self.columns.items()}
+        return selected
+
     def shuffled(self, batch_size):
         """Positions of all rows in a random order, batch by batch."""
         return split_evenly(torch.randperm(len(self)), batch_size)
@@ -158,17 +165,25 @@ class Rows(Dataset):
             yield self.batch(positions, device)
 
     def statistics(self, max_rows=None):
-        """Mean, standard deviation, minimum and maximum: see :func:`feature_statistics`.
+        """Mean, standard deviation, minimum and maximum of each feature, or channel of images.
 
         Parameters
         ----------
         max_rows : int, default=None
             Use at most so many rows, evenly spaced.
+
+        Returns
+        -------
+        mean, std, low, high : tensor, dtype float32
+            Of a shape that broadcasts against a row; see :func:`feature_statistics`.
         """
         n = len(self) if max_rows is None else min(len(self), max_rows)
         positions = torch.linspace(0, len(self) - 1, n).round().long()
         chunks = split_evenly(positions, 1024)
-        return feature_statistics(self.take_X(chunk.numpy()).numpy() for chunk in chunks)
+        statistics = feature_statistics(self.take_X(chunk.numpy()).numpy() for chunk in chunks)
+        # Per feature or channel: in a shape that broadcasts against a row.
+        shape = (-1, *[1] * (self.take_X([0]).ndim - 2))
+        return [torch.as_tensor(s, dtype=torch.float32).reshape(shape) for s in statistics]
 
 
 def take(X, indices):

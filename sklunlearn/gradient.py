@@ -250,9 +250,9 @@ class GradientUnlearner(BaseUnlearner):
         params = {"optimizer": self.optimizer}
         if self.optimizer is None:
             params = {"optimizer": torch.optim.SGD, "optimizer__momentum": 0.9}
-            if torch.device(run.device).type in ("cpu", "cuda"):
-                # Half the time of a step of a small network's optimizer.
-                params["optimizer__fused"] = True
+        if params["optimizer"] in _FUSED and torch.device(run.device).type in ("cpu", "cuda"):
+            # Half the time of a step of a small network's optimizer.
+            params["optimizer__fused"] = True
         # What these would do is not needed here, or done by the run itself, at a lower cost.
         idle = ["train_loss", "valid_loss", "valid_acc", *(["print_log"] * (self.verbose < 2))]
         params.update({f"callbacks__{name}": None for name in idle})
@@ -331,6 +331,7 @@ class GradientUnlearner(BaseUnlearner):
         return logits.argmax(dim=1) == batch.y
 
 
+_FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
 _OWN_PARAMS = ("lr", "max_epochs", "batch_size", "optimizer", "callbacks", "verbose")
 
 

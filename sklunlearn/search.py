@@ -1,6 +1,7 @@
 """Perturbed sign-gradient search: from a row to its nearest decision boundary."""
 
 from dataclasses import dataclass, replace
+from numbers import Real
 
 import numpy as np
 import torch
@@ -289,3 +290,14 @@ def _check_options(max_steps, step_decay, closeness_decay, noise_distribution):
     ]:
         if value not in allowed:
             raise ValueError(f"`{name}` must be one of {allowed}, got {value!r}.")
+
+
+def check_clip(clip):
+    """Raise a ValueError unless `clip`, a parameter of an unlearner, is a range of values."""
+    if clip is None or clip == "data":
+        return
+    is_pair = len(clip) == 2 and all(isinstance(bound, Real) for bound in clip)
+    if not is_pair or not clip[0] < clip[1]:
+        raise ValueError(
+            f"`clip` must be None, 'data' or (low, high) with low < high, got {clip!r}."
+        )

@@ -7,9 +7,11 @@ import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch.nn.functional import cross_entropy
 
+from sklunlearn._losses import other_classes, retained_classes
 from sklunlearn._nets import logits_of
+from sklunlearn._teacher import Teacher
 from sklunlearn.gradient import GradientUnlearner
-from sklunlearn.search import merge_searches, perturbed_sign_search
+from sklunlearn.search import check_clip, merge_searches, perturbed_sign_search
 from sklunlearn.trainable import training_only
 
 __all__ = ["BoundaryUnlearner"]
@@ -257,25 +259,19 @@ class BoundaryUnlearner(GradientUnlearner):
 
     def _validate_params(self):
         super()._validate_params()
-        if self.clip is None or self.clip == "data":
-            return
-        is_pair = len(self.clip) == 2 and all(isinstance(bound, Real) for bound in self.clip)
-        if not is_pair or not self.clip[0] < self.clip[1]:
-            raise ValueError(
-                f"`clip` must be None, 'data' or (low, high) with low < high, got {self.clip!r}."
-            )
+        check_clip(self.clip)
 
     def _needs_retain(self):
         return self.retain_weight > 0 or self.clip == "data"
 
     def _prepare(self, net, forget, retain):
-        net._set_training(False)
         self._original, self.search_ = net, None
+        # To ask of all retain rows at once pays where the run comes by each of them.
+        n_asked = self.max_epochs * len(forget) * (self.retain_target == "distill")
+        self._say = Teacher(net, *([retain] if n_asked > len(retain) else []))
         self._scale, self._clip = self._find_units(forget, retain)
-        self._allowed = torch.ones(len(self.classes_), dtype=torch.bool)
-        if len(retain):
-            # A class of which no row is retained is forgotten as a whole: a target for nobody.
-            self._allowed = torch.bincount(retain.y, minlength=len(self.classes_)) > 0
+        # A class of which no row is retained is forgotten as a whole: a target for nobody.
+        self._allowed = retained_classes(retain, len(self.classes_))
         # Without noise, every search would find the same.
         self._when = self.relabel if self.noise else "once"
         if self._when == "once":
@@ -299,19 +295,16 @@ class BoundaryUnlearner(GradientUnlearner):
             return loss
         held = retain.y
         if self.retain_target == "distill":
-            held = self._say(retain.X).softmax(dim=1)
+            held = self._say(retain).softmax(dim=1)
         return loss + self.retain_weight * cross_entropy(retain.logits, held)
 
     def _find_units(self, forget, retain):
         """Unit and bounds of the features, each broadcasting against a row."""
-        rows = retain if len(retain) else forget
         scale, clip = 1.0, self.clip
         if self.step_units == "data":
-            _, spread, _, _ = rows.statistics(max_rows=1000)
-            scale = _per_feature(spread, rows)
+            scale = (retain if len(retain) else forget).statistics(max_rows=1000)[1]
         if self.clip == "data":
-            _, _, low, high = retain.statistics()
-            clip = _per_feature(low, rows), _per_feature(high, rows)
+            clip = retain.statistics()[2:]
         return scale, clip
 
     def _relabel(self, forget):
@@ -333,15 +326,12 @@ class BoundaryUnlearner(GradientUnlearner):
         """What is to be stored with the rows of a batch, and the search that found it."""
         own = torch.nn.functional.one_hot(batch.y, len(self.classes_)).bool()
         if self.target == "tilted":
-            search, logits, crossed = None, self._say(batch.X), own.any(dim=1)
+            search, logits, crossed = None, self._say(batch), own.any(dim=1)
         else:
             search = self._search(batch)
             logits = search.logits
             crossed = torch.as_tensor(search.crossed, device=logits.device)
-        allowed = ~own & self._allowed.to(own.device)
-        # A row whose own class is the only one that is retained still needs a target.
-        allowed = torch.where(allowed.any(dim=1, keepdim=True), allowed, ~own)
-        others = logits.masked_fill(~allowed, -torch.inf)
+        others = logits.masked_fill(~other_classes(batch.y, self._allowed), -torch.inf)
         if self.target == "hard":
             target, kept = others.argmax(dim=1), batch.y
             is_across = crossed
@@ -378,14 +368,3 @@ class BoundaryUnlearner(GradientUnlearner):
                 threshold=self.threshold,
                 clip=self._clip,
             )
-
-    def _say(self, X):
-        """Logits of the network as it was before the run."""
-        with torch.no_grad():
-            return logits_of(self._original, self._original.infer(X))
-
-
-def _per_feature(values, rows):
-    """Tensor of one value a feature or channel that broadcasts against the rows."""
-    ndim = rows.take_X([0]).ndim
-    return torch.as_tensor(values, dtype=torch.float32).reshape(-1, *[1] * (ndim - 2))
