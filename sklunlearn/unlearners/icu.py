@@ -47,7 +47,7 @@ class ICUUnlearner(GradientUnlearner):
         :math:`\varphi`, weight of the neighbours' labels.
     lr : float, default=0.001
         Learning rate.
-    max_epochs : int, default=10
+    max_epochs : int, default=30
         Largest number of passes over the rows that are not yet forgotten.
     batch_size : int, default=64
         Largest number of pairs in a step.
@@ -90,7 +90,7 @@ class ICUUnlearner(GradientUnlearner):
     >>> from sklearn.datasets import load_iris
     >>> from sklunlearn import ICUUnlearner
     >>> X, y = load_iris(return_X_y=True)
-    >>> unlearner = ICUUnlearner(random_state=0).fit(X, y)
+    >>> unlearner = ICUUnlearner(lr=0.01, random_state=0).fit(X, y)
     >>> bool(unlearner.unlearn(X, y, forget=(y == 2)).score(X[y == 2], y[y == 2]) < 0.1)
     True
     """
@@ -113,7 +113,7 @@ class ICUUnlearner(GradientUnlearner):
         cut=None,
         retain_weight=0.5,
         lr=0.001,
-        max_epochs=10,
+        max_epochs=30,
         batch_size=64,
         optimizer=torch.optim.Adam,
         trainable="all",

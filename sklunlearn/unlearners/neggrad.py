@@ -3,6 +3,7 @@
 import math
 from numbers import Real
 
+import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch.nn.functional import cross_entropy
 
@@ -34,14 +35,14 @@ class NegGradUnlearner(GradientUnlearner):
         logarithm of the number of classes, the loss of a guess. None: no bound, as published.
     retain_weight : float, default=0.95
         :math:`\varphi`, weight of the loss on retain rows. 0: they do not take part.
-    lr : float, default=0.01
+    lr : float, default=0.002
         Learning rate.
-    max_epochs : int, default=10
+    max_epochs : int, default=5
         Passes over the retain rows, with the forget rows cycled beside them; with
         ``retain_weight=0``, over the forget rows.
     batch_size : int, default=64
         Largest number of forget rows in a step, and number of retain rows beside them.
-    optimizer : class or None, default=None
+    optimizer : class or None, default=torch.optim.Adam
         A torch optimizer, with its own defaults. None: SGD with momentum 0.9.
     trainable, freeze_batchnorm, stop_accuracy, max_grad_norm
         See :class:`sklunlearn.gradient.GradientUnlearner`.
@@ -78,7 +79,7 @@ class NegGradUnlearner(GradientUnlearner):
     >>> from sklearn.datasets import load_iris
     >>> from sklunlearn import NegGradUnlearner
     >>> X, y = load_iris(return_X_y=True)
-    >>> unlearner = NegGradUnlearner(random_state=0).fit(X, y)
+    >>> unlearner = NegGradUnlearner(max_epochs=20, random_state=0).fit(X, y)
     >>> unlearner.unlearn(X, y, forget=(y == 2)).score(X[y == 2], y[y == 2])
     0.0
     """
@@ -96,10 +97,10 @@ class NegGradUnlearner(GradientUnlearner):
         forget_weight=0.05,
         loss_cap="log_k",
         retain_weight=0.95,
-        lr=0.01,
-        max_epochs=10,
+        lr=0.002,
+        max_epochs=5,
         batch_size=64,
-        optimizer=None,
+        optimizer=torch.optim.Adam,
         trainable="all",
         freeze_batchnorm=False,
         stop_accuracy=None,

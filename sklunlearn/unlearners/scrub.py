@@ -49,7 +49,7 @@ class SCRUBUnlearner(GradientUnlearner):
         addition. ``"auto"``: ``"min"`` if the network has neither BatchNorm nor dropout.
     distill_weight : float, default=0.5
         :math:`\alpha`, weight of the divergence from the teacher on retain rows.
-    temperature : float, default=4.0
+    temperature : float, default=2.0
         :math:`T`.
     forget_batch_size : int or None, default=None
         Largest number of forget rows in a step. None: `batch_size`.
@@ -60,7 +60,7 @@ class SCRUBUnlearner(GradientUnlearner):
         as well as unseen ones, not for a class.
     retain_weight : float, default=1.0
         :math:`\gamma`, weight of the cross-entropy on retain rows.
-    lr : float, default=0.0005
+    lr : float, default=0.002
         Learning rate.
     max_epochs : int, default=5
         Passes over the retain rows, and one more before them if `start` says so.
@@ -103,7 +103,7 @@ class SCRUBUnlearner(GradientUnlearner):
     >>> from sklearn.datasets import load_iris
     >>> from sklunlearn import SCRUBUnlearner
     >>> X, y = load_iris(return_X_y=True)
-    >>> unlearner = SCRUBUnlearner(lr=0.005, random_state=0).fit(X, y)
+    >>> unlearner = SCRUBUnlearner(lr=0.01, random_state=0).fit(X, y)
     >>> unlearner.unlearn(X, y, forget=(y == 2)).score(X[y == 2], y[y == 2])
     0.0
     """
@@ -125,11 +125,11 @@ class SCRUBUnlearner(GradientUnlearner):
         msteps=3,
         start="auto",
         distill_weight=0.5,
-        temperature=4.0,
+        temperature=2.0,
         forget_batch_size=None,
         rewind=None,
         retain_weight=1.0,
-        lr=0.0005,
+        lr=0.002,
         max_epochs=5,
         batch_size=64,
         optimizer=torch.optim.Adam,

@@ -80,12 +80,13 @@ class SSDUnlearner(BaseUnlearner):
 
     Examples
     --------
-    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.datasets import load_digits
     >>> from sklunlearn import SSDUnlearner
-    >>> X, y = load_iris(return_X_y=True)
-    >>> unlearner = SSDUnlearner(max_retain_drop=0.05, random_state=0).fit(X, y)
-    >>> unlearner = unlearner.unlearn(X, y, forget=(y == 0))
-    >>> bool(unlearner.score(X[y == 0], y[y == 0]) < 0.5)
+    >>> X, y = load_digits(return_X_y=True)
+    >>> unlearner = SSDUnlearner(random_state=0).fit(X, y)
+    >>> unlearner.unlearn(X, y, forget=(y == 3)).score(X[y == 3], y[y == 3])
+    0.0
+    >>> bool(unlearner.score(X[y != 3], y[y != 3]) > 0.95)
     True
     """
 
@@ -151,7 +152,8 @@ class SSDUnlearner(BaseUnlearner):
                 dampen(alpha)
                 return _accuracy(run, retain) >= lowest
 
-            self.alpha_ = _smallest(is_good, of_forget / of_all)
+            # Below the dampening factor, what is selected would only be scaled by 1.
+            self.alpha_ = _smallest(is_good, of_forget / of_all, self.dampening)
         self.dampened_fraction_ = float(dampen(self.alpha_).double().mean())
         return resume_training(run, start)
 
@@ -165,11 +167,11 @@ class SSDUnlearner(BaseUnlearner):
         return total / n_batches
 
 
-def _smallest(is_good, ratios, n_steps=20):
-    """Smallest alpha that is good, by bisection between the ratios of importance."""
-    ratios = ratios[ratios.isfinite() & (ratios > 0)]
+def _smallest(is_good, ratios, lowest, n_steps=20):
+    """Smallest alpha that is good, by bisection between `lowest` and the largest ratio."""
+    ratios = ratios[ratios.isfinite() & (ratios > lowest)]
     if not len(ratios):
-        return 1.0
+        return float(lowest)
     # At the largest ratio nothing is selected: that is good.
     low, high = math.log(ratios.min()), math.log(ratios.max())
     for _ in range(n_steps):

@@ -45,7 +45,7 @@ class UNSIRUnlearner(GradientUnlearner):
         Learning rate of the noise.
     max_retain : int, default=1000
         Largest number of retain rows of each class that take part, drawn at random.
-    repair_epochs : int, default=1
+    repair_epochs : int, default=5
         Passes over these retain rows to repair.
     repair_lr : float, default=0.01
         Learning rate of the repair.
@@ -126,7 +126,7 @@ class UNSIRUnlearner(GradientUnlearner):
         noise_steps=40,
         noise_lr=0.1,
         max_retain=1000,
-        repair_epochs=1,
+        repair_epochs=5,
         repair_lr=0.01,
         lr=0.02,
         max_epochs=1,
