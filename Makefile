@@ -10,10 +10,10 @@ BENCHMARKS := $(sort $(wildcard tests/benchmarks/bench_*.py))
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint clean
+.PHONY: help demo test bench compare lint clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.base  ## learn, forget and judge on a small data set
 	$(BIN)/python -m sklunlearn
@@ -27,12 +27,15 @@ bench: $(VENV)/.test  ## run every benchmark in turn
 		$(ONE_THREAD) MPLBACKEND=Agg $(BIN)/python "$$script" || exit 1; \
 	done
 
+compare: $(VENV)/.test  ## compare all methods on digits and wine
+	$(ONE_THREAD) $(BIN)/python tests/benchmarks/compare_methods.py
+
 lint: $(VENV)/.dev  ## check style and formatting
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
 clean:  ## remove caches and outputs, but not .venv
-	rm -rf build dist demo-output .pytest_cache .ruff_cache
+	rm -rf build dist demo-output compare-output .pytest_cache .ruff_cache
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 # Stamps: what is installed in .venv. They form a chain, so that pip never runs twice at once.

@@ -3,7 +3,8 @@
 __version__ = "0.1.0.dev0"
 
 from sklunlearn import unlearners
+from sklunlearn.discovery import all_unlearners
 from sklunlearn.requests import forget_mask
 from sklunlearn.unlearners import *  # noqa: F403 - a method is named in one place
 
-__all__ = ["__version__", "forget_mask", *unlearners.__all__]
+__all__ = ["__version__", "all_unlearners", "forget_mask", *unlearners.__all__]

@@ -89,11 +89,15 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
         One record a request, in order: when it was, the method and its parameters, how many rows
         were forgotten and retained, SHA-256 digests of the weights before and after, seconds and
         versions. No data.
+    request_types : tuple of {"class", "rows"}
+        Kinds of requests that the method is made for; the same for all instances.
 
     See Also
     --------
     sklunlearn.gradient.GradientUnlearner : Base of the methods that train on forget rows.
     """
+
+    request_types = ("class", "rows")
 
     # fit asks for `forget` by default, so that model selection passes it on.
     __metadata_request__fit = {"forget": True}

@@ -7,24 +7,15 @@ AllCNN of a quarter of the width: Boundary Shrink, the published settings and th
 """
 
 import argparse
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import torch
+from benchlib import accuracies, cifar_net, load_cifar, split
 from sklearn.datasets import load_breast_cancer, load_digits, load_wine
 from sklearn.frozen import FrozenEstimator
-from sklearn.model_selection import train_test_split
-from skorch import NeuralNetClassifier
-from skorch.callbacks import LRScheduler
 
 from sklunlearn import BoundaryUnlearner, RetrainUnlearner
-from sklunlearn._data import BatchLoader
-from sklunlearn.networks import AllCNN
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from realdata import find_data
 
 
 def digits_images(return_X_y):
@@ -65,31 +56,17 @@ SETTINGS = {
 }
 
 
-def accuracies(unlearner, train, test, forgotten):
-    """Accuracy on forget rows (train, test) and on retain rows (train, test)."""
-    scores = []
-    for of_class in (True, False):
-        for X, y in (train, test):
-            rows = (y == forgotten) == of_class
-            scores.append(unlearner.score(X[rows], y[rows]))
-    return scores
-
-
 def bench_bundled(name, load, seed):
-    X, y = load(return_X_y=True)
-    X_train, X_test, y_train, y_test = train_test_split(
-        X.astype(np.float32), y, test_size=0.3, stratify=y, random_state=0
-    )
-    train, test = (X_train, y_train), (X_test, y_test)
+    train, test = split(load)
     unlearner = BoundaryUnlearner(random_state=seed).fit(*train)
     retrained = RetrainUnlearner(random_state=seed).fit(*train)
     rows = []
-    for label in np.unique(y):
-        forget = y_train == label
+    for label in np.unique(train[1]):
+        forget = train[1] == label
         unlearner.unlearn(*train, forget=forget)
         retrained.unlearn(*train, forget=forget)
-        ours = accuracies(unlearner, train, test, label)
-        theirs = accuracies(retrained, train, test, label)
+        ours = accuracies(unlearner, train, test, forget, label)
+        theirs = accuracies(retrained, train, test, forget, label)
         rows.append((*ours, theirs[3], unlearner.unlearning_time_, retrained.unlearning_time_))
     forget_train, forget_test, _, retain, retain_retrained, ours, theirs = np.array(rows).T
     gap = 100 * (retain_retrained - retain)
@@ -103,9 +80,7 @@ def bench_bundled(name, load, seed):
 
 def bench_random_rows(seed, n_draws=4):
     """Rows of digits drawn at random, which a retrained network mostly gets right all the same."""
-    X, y = load_digits(return_X_y=True)
-    split = train_test_split(X.astype(np.float32), y, test_size=0.3, stratify=y, random_state=0)
-    X_train, X_test, y_train, y_test = split
+    (X_train, y_train), (X_test, y_test) = split(load_digits)
     original = BoundaryUnlearner(random_state=seed).fit(X_train, y_train)
     print(f"\nrandom rows of digits; original test accuracy {original.score(X_test, y_test):.3f}")
     for name, settings in RANDOM_ROWS.items():
@@ -127,43 +102,8 @@ def bench_random_rows(seed, n_draws=4):
             print(f"{name:32} {n_rows:3} rows: forget {forget:.3f}  test {test:.3f}", flush=True)
 
 
-def cifar_net(X, max_epochs):
-    return NeuralNetClassifier(
-        AllCNN,
-        module__n_channels=3,
-        module__n_classes=10,
-        module__width=0.25,
-        module__mean=X.mean(axis=(0, 2, 3)),
-        module__scale=X.std(axis=(0, 2, 3)),
-        criterion=torch.nn.CrossEntropyLoss,
-        optimizer=torch.optim.SGD,
-        optimizer__momentum=0.9,
-        optimizer__weight_decay=1e-4,
-        lr=0.05,
-        callbacks=[LRScheduler(torch.optim.lr_scheduler.CosineAnnealingLR, T_max=max_epochs)],
-        max_epochs=max_epochs,
-        batch_size=64,
-        train_split=None,
-        iterator_train=BatchLoader,
-        iterator_train__shuffle=True,
-        iterator_valid=BatchLoader,
-        verbose=0,
-    )
-
-
 def bench_cifar(labels, max_epochs, memory):
-    path = find_data("cifar10_small.npz")
-    if path is None:
-        sys.exit("The data folder has no cifar10_small.npz.")
-    with np.load(path, allow_pickle=False) as data:
-        train, test = (
-            (
-                np.ascontiguousarray(data[f"X_{part}"].transpose(0, 3, 1, 2), dtype=np.float32)
-                / 255,
-                data[f"y_{part}"],
-            )
-            for part in ("train", "test")
-        )
+    train, test = load_cifar()
     net = cifar_net(train[0], max_epochs)
     began = time.perf_counter()
     retrained = RetrainUnlearner(net, random_state=0, memory=memory).fit(*train)
@@ -173,15 +113,16 @@ def bench_cifar(labels, max_epochs, memory):
     print(f"{'':24} {'class':>5} {'forget train':>13} {'test':>6} {'retain train':>13} {'test':>6}")
     for label in labels:
         forget = train[1] == label
-        show_cifar("original", label, accuracies(retrained, train, test, label), seconds)
+        scores = accuracies(retrained, train, test, forget, label)
+        show_cifar("original", label, scores, seconds)
         for name, settings in SETTINGS.items():
             unlearner = BoundaryUnlearner(original, random_state=0, **settings).fit(*train)
             unlearner.unlearn(*train, forget=forget)
-            scores = accuracies(unlearner, train, test, label)
+            scores = accuracies(unlearner, train, test, forget, label)
             show_cifar(name, label, scores, unlearner.unlearning_time_)
         again = RetrainUnlearner(net, random_state=0, memory=memory).fit(*train)
         again.unlearn(*train, forget=forget)
-        scores = accuracies(again, train, test, label)
+        scores = accuracies(again, train, test, forget, label)
         show_cifar("retrained", label, scores, again.unlearning_time_)
 
 
