@@ -1,5 +1,7 @@
 """Which methods there are."""
 
+import pkgutil
+
 import pytest
 from registry import ALL
 
@@ -26,6 +28,11 @@ def offered(monkeypatch):
 
 def test_every_method_is_in_the_registry_of_the_tests_and_every_row_of_it_is_offered():
     assert all_unlearners() == sorted((type(row).__name__, type(row)) for row in ALL)
+
+
+def test_every_file_of_the_folder_is_offered():
+    files = {module.name for module in pkgutil.iter_modules(unlearners.__path__)}
+    assert {method.__module__.rpartition(".")[2] for _, method in all_unlearners()} == files
 
 
 def test_every_method_is_made_for_something():
