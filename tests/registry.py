@@ -31,7 +31,7 @@ ALL = [
     RandomLabelUnlearner(max_epochs=2, random_state=0),
     RetrainUnlearner(random_state=0),
     SCRUBUnlearner(max_epochs=2, msteps=1, random_state=0),
-    SSDUnlearner(dampening=0.5, max_retain_drop=1.0, random_state=0),
+    SSDUnlearner(dampening=0.1, max_retain_drop=1.0, random_state=0),
     SalUnUnlearner(max_epochs=2, random_state=0),
     UNSIRUnlearner(max_epochs=1, noise_steps=2, repair_epochs=1, random_state=0),
 ]

@@ -123,7 +123,7 @@ def test_the_shortest_program_with_the_defaults(unlearner):
     unlearner.unlearn(X, y, forget=forget)
     assert unlearner.score(X[~forget], y[~forget]) > 0.95
     if for_classes and method.__name__ not in HARDLY_FORGETS:
-        assert unlearner.score(X[forget], y[forget]) < 0.2
+        assert unlearner.score(X[forget], y[forget]) < 0.25
 
 
 def test_fit_trains_on_all_rows(unlearner, net, X, y):

@@ -44,7 +44,7 @@ class BadTeacherUnlearner(GradientUnlearner):
         :math:`\varphi`, weight of the retain rows. 0: they do not take part.
     lr : float, default=0.001
         Learning rate.
-    max_epochs : int, default=3
+    max_epochs : int, default=10
         Passes over the forget rows and the retain rows that take part.
     batch_size : int, default=64
         Largest number of rows in a step, give or take one; forget and retain rows are mixed in
@@ -70,6 +70,9 @@ class BadTeacherUnlearner(GradientUnlearner):
     Notes
     -----
     - The published code averages the divergence over the classes too, and trains for one epoch.
+    - Of the forget rows the network ends up saying what a network says that has learned nothing: at
+      best, one in K of them is right by chance. So a class is not predicted never, as by a network
+      that was trained without it.
     - Forget rows end with nearly equal probabilities, unlike rows that a network never saw: that
       makes them recognisable.
 
@@ -105,7 +108,7 @@ class BadTeacherUnlearner(GradientUnlearner):
         temperature=1.0,
         retain_weight=1.0,
         lr=0.001,
-        max_epochs=3,
+        max_epochs=10,
         batch_size=64,
         optimizer=torch.optim.Adam,
         trainable="all",

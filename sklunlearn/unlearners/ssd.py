@@ -172,8 +172,8 @@ def _smallest(is_good, ratios, lowest, n_steps=20):
     ratios = ratios[ratios.isfinite() & (ratios > lowest)]
     if not len(ratios):
         return float(lowest)
-    # At the largest ratio nothing is selected: that is good.
-    low, high = math.log(ratios.min()), math.log(ratios.max())
+    # Below the smallest ratio all are selected; at the largest nothing is, and that is good.
+    low, high = math.log(ratios.min()) - 0.01, math.log(ratios.max())
     for _ in range(n_steps):
         middle = (low + high) / 2
         low, high = (low, middle) if is_good(math.exp(middle)) else (middle, high)
