@@ -3,6 +3,6 @@
 __version__ = "0.1.0.dev0"
 
 from sklunlearn.requests import forget_mask
-from sklunlearn.unlearners import BoundaryUnlearner, RetrainUnlearner
+from sklunlearn.unlearners import BoundaryUnlearner, RetrainUnlearner, SISAUnlearner
 
-__all__ = ["BoundaryUnlearner", "RetrainUnlearner", "__version__", "forget_mask"]
+__all__ = ["BoundaryUnlearner", "RetrainUnlearner", "SISAUnlearner", "__version__", "forget_mask"]

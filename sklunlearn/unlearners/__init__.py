@@ -2,5 +2,6 @@
 
 from sklunlearn.unlearners.boundary import BoundaryUnlearner
 from sklunlearn.unlearners.retrain import RetrainUnlearner
+from sklunlearn.unlearners.sisa import SISAUnlearner
 
-__all__ = ["BoundaryUnlearner", "RetrainUnlearner"]
+__all__ = ["BoundaryUnlearner", "RetrainUnlearner", "SISAUnlearner"]
