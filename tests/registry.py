@@ -12,3 +12,6 @@ ALL = [
 WITHOUT_RETAIN = {
     "BoundaryUnlearner": {"retain_weight": 0},
 }
+
+# `fit` trains several networks, on parts of the rows: not what the net alone would learn.
+OWN_TRAINING = {"SISAUnlearner"}
