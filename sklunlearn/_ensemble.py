@@ -31,7 +31,8 @@ def make_ensemble(preprocessings, nets, aggregation, X):
     -------
     ensemble : skorch.NeuralNetClassifier or sklearn.pipeline.Pipeline
         A Pipeline if the nets have preprocessing. Its net is a copy of the first one, with all
-        modules. A clone of this net is an untrained copy of the first net.
+        modules. A clone of this net is a net like the first, not trained, but without its
+        `predict_nonlinearity`.
     """
     net = shallow_copy(nets[0])
     if net._modules != ["module"]:
