@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import torch
 from joblib.hashing import NumpyHasher
+from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array
@@ -15,10 +16,19 @@ from sklunlearn._nets import bytes_of, check_finite_weights, check_outputs, stop
 from sklunlearn._seeding import isolated_random_state
 from sklunlearn.networks import default_net
 
-__all__ = ["split_pipeline", "train_cached", "train_estimator", "transform", "unfrozen"]
+__all__ = [
+    "check_can_start_afresh",
+    "hash_of",
+    "split_pipeline",
+    "train_cached",
+    "train_estimator",
+    "train_further",
+    "transform",
+    "unfrozen",
+]
 
 
-def train_estimator(estimator, X, y, classes, seed):
+def train_estimator(estimator, X, y, classes, seed, max_epochs=None):
     """Train a skorch classifier or a Pipeline that ends in one; None: a default network.
 
     Parameters
@@ -33,6 +43,8 @@ def train_estimator(estimator, X, y, classes, seed):
         The labels of the network's outputs.
     seed : int or None
         Seed of initial weights, shuffling and everything else.
+    max_epochs : int, default=None
+        Epochs to train. None: those of the net.
 
     Returns
     -------
@@ -44,11 +56,31 @@ def train_estimator(estimator, X, y, classes, seed):
         preprocessing, net = split_pipeline(estimator)
         if preprocessing is not None:
             X = check_transformed(preprocessing.fit_transform(X, y))
-        _train_net(net, X, y, classes)
+        _train_net(net, X, y, classes, max_epochs=max_epochs)
     if preprocessing is None:
         return net
     # The steps were fitted in `preprocessing`, which with a memory holds clones of the originals.
     return Pipeline([*preprocessing.steps, estimator.steps[-1]], memory=estimator.memory)
+
+
+def train_further(net, X, y, classes, seed, max_epochs):
+    """A net that goes on from the weights of a trained one, with an optimizer of its own.
+
+    Parameters
+    ----------
+    net : skorch.NeuralNetClassifier
+        Trained; it is not changed.
+    X, y, classes, seed, max_epochs
+        As in `train_estimator`; X as the network takes it.
+
+    Returns
+    -------
+    new : skorch.NeuralNetClassifier
+    """
+    new = clone(net)
+    with isolated_random_state(seed):
+        _train_net(new, X, y, classes, start=net, max_epochs=max_epochs)
+    return new
 
 
 class _Hasher(NumpyHasher):
@@ -61,26 +93,37 @@ class _Hasher(NumpyHasher):
         super().save(obj)
 
 
+def hash_of(estimator):
+    """Hash of an estimator that is not fitted: equal for equal parameters."""
+    return _Hasher("md5").hash(estimator)
+
+
 def train_cached(memory, estimator, *arguments):
     """As `train_estimator`, from the cache where this has been trained before."""
     train = memory.cache(_train_keyed, ignore=["estimator"])
-    return train(estimator, *arguments, key=_Hasher("md5").hash(estimator))
+    return train(estimator, *arguments, key=hash_of(estimator))
 
 
 def _train_keyed(estimator, X, y, classes, seed, *, key):
     return train_estimator(estimator, X, y, classes, seed)
 
 
-def _train_net(net, X, y, classes):
-    """As ``net.fit``, but the user's KeyboardInterrupt reaches the caller."""
+def _train_net(net, X, y, classes, start=None, max_epochs=None):
+    """As ``net.fit``, but the user's KeyboardInterrupt reaches the caller.
+
+    With `start`, a trained net of the same kind, from the weights of that.
+    """
     data = Rows(X, y) if isinstance(X, Dataset) else X
     net.initialize()
+    if start is not None:
+        for name in net._modules:
+            getattr(net, f"{name}_").load_state_dict(getattr(start, f"{name}_").state_dict())
     check_outputs(net, Rows(X).take_X(np.arange(1)), classes)
     net.notify("on_train_begin", X=data, y=y)
     with warnings.catch_warnings(), stopped_by_callback():
         # Of read-only rows, as memory maps have: nothing writes to them.
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-        net.fit_loop(data, y)
+        net.fit_loop(data, y, epochs=max_epochs)
     net.notify("on_train_end", X=data, y=y)
     # The net has seen indices; whoever is given it alone should know what they stand for.
     net.classes_inferred_ = classes
@@ -97,6 +140,19 @@ def split_pipeline(estimator):
 def unfrozen(estimator):
     """The estimator itself, or what a FrozenEstimator holds."""
     return estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
+
+
+def check_can_start_afresh(estimator):
+    """Refuse a net whose initial weights are gone: skorch trains a module instance in place."""
+    net = split_pipeline(unfrozen(estimator))[1]
+    is_instance = isinstance(getattr(net, "module", None), torch.nn.Module)
+    if is_instance and net.initialized_ and not net.get_params_for("module"):
+        raise ValueError(
+            f"The net was made from an instance of {type(net.module).__name__} and has been "
+            "trained, so that its initial weights are gone and there is nothing to start "
+            "again from. Make the net from the module's class, "
+            "NeuralNetClassifier(Module, module__...=...)."
+        )
 
 
 def transform(preprocessing, X):

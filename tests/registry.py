@@ -14,11 +14,13 @@ from sklunlearn import (
     RetrainUnlearner,
     SalUnUnlearner,
     SCRUBUnlearner,
+    SISAUnlearner,
     SSDUnlearner,
     UNSIRUnlearner,
 )
 
 ALL = [
+    SISAUnlearner(n_shards=2, n_slices=2, random_state=0),
     AMUNUnlearner(max_epochs=2, radius=0.1, max_doublings=5, max_steps=10, random_state=0),
     BadTeacherUnlearner(max_epochs=2, random_state=0),
     BoundaryExpandUnlearner(retain_weight=0.1, max_epochs=2, random_state=0),
@@ -58,3 +60,6 @@ WITHOUT_TRAINING = {"SSDUnlearner"}
 
 # A class is not forgotten by practising the others; the method's docstring says so.
 HARDLY_FORGETS = {"FineTuneUnlearner"}
+
+# `fit` trains more than, or other than, the net alone on all rows.
+OWN_TRAINING = {"SISAUnlearner"}

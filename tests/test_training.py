@@ -21,6 +21,7 @@ from sklunlearn._training import (
     split_pipeline,
     train_cached,
     train_estimator,
+    train_further,
     transform,
     unfrozen,
 )
@@ -64,6 +65,21 @@ def test_a_net_is_trained_as_skorch_does_it(net, X, y):
     assert_same_weights(fitted, expected)
     assert len(fitted.history) == 10
     np.testing.assert_array_equal(fitted.predict(X), expected.predict(X))
+
+
+def test_a_net_is_trained_further_as_skorch_does_it(net, X, y):
+    start = train_estimator(net, X, y, CLASSES, seed=3, max_epochs=2)
+    assert_same_weights(start, fit_by_skorch(clone(net).set_params(max_epochs=2), X, y, seed=3))
+    expected = clone(net).set_params(max_epochs=3).initialize()
+    expected.module_.load_state_dict(start.module_.state_dict())
+    expected.partial_fit(X, y)  # draws nothing, and has an optimizer of its own
+    before = {name: value.clone() for name, value in start.module_.state_dict().items()}
+    further = train_further(start, X, y, CLASSES, 4, max_epochs=3)
+    assert_same_weights(further, expected)
+    assert len(further.history) == 3
+    for name, value in start.module_.state_dict().items():
+        assert torch.equal(value, before[name])
+    assert_same_weights(train_further(start, X, y, CLASSES, 4, max_epochs=0), start)
 
 
 def test_a_dataset_gives_the_same_net_as_its_rows(net, X, y):

@@ -13,6 +13,7 @@ from sklunlearn.unlearners.random_label import RandomLabelUnlearner
 from sklunlearn.unlearners.retrain import RetrainUnlearner
 from sklunlearn.unlearners.salun import SalUnUnlearner
 from sklunlearn.unlearners.scrub import SCRUBUnlearner
+from sklunlearn.unlearners.sisa import SISAUnlearner
 from sklunlearn.unlearners.ssd import SSDUnlearner
 from sklunlearn.unlearners.unsir import UNSIRUnlearner
 
@@ -29,6 +30,7 @@ __all__ = [
     "RandomLabelUnlearner",
     "RetrainUnlearner",
     "SCRUBUnlearner",
+    "SISAUnlearner",
     "SSDUnlearner",
     "SalUnUnlearner",
     "UNSIRUnlearner",

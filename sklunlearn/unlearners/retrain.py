@@ -1,10 +1,9 @@
 """Retraining without the rows, the reference for every other method."""
 
 import numpy as np
-import torch
 
 from sklunlearn._data import take
-from sklunlearn._training import split_pipeline, unfrozen
+from sklunlearn._training import check_can_start_afresh, split_pipeline
 from sklunlearn.base import BaseUnlearner
 
 __all__ = ["RetrainUnlearner"]
@@ -72,19 +71,7 @@ class RetrainUnlearner(BaseUnlearner):
         return True
 
     def _unlearn(self, start, X, y, forget):
-        self._check_can_start_afresh()
+        check_can_start_afresh(self.estimator)
         retain = np.flatnonzero(~forget)
         self.preprocessing_, net = split_pipeline(self._train(take(X, retain), y[retain]))
         return net
-
-    def _check_can_start_afresh(self):
-        """Refuse a net whose initial weights are gone: skorch trains a module instance in place."""
-        net = split_pipeline(unfrozen(self.estimator))[1]
-        is_instance = isinstance(getattr(net, "module", None), torch.nn.Module)
-        if is_instance and net.initialized_ and not net.get_params_for("module"):
-            raise ValueError(
-                f"The net was made from an instance of {type(net.module).__name__} and has been "
-                "trained, so that its initial weights are gone and there is nothing to start "
-                "again from. Make the net from the module's class, "
-                "NeuralNetClassifier(Module, module__...=...)."
-            )
