@@ -3,6 +3,12 @@
 __version__ = "0.1.0.dev0"
 
 from sklunlearn.requests import forget_mask
-from sklunlearn.unlearners import BoundaryUnlearner, RetrainUnlearner
+from sklunlearn.unlearners import BoundaryUnlearner, CertifiedUnlearner, RetrainUnlearner
 
-__all__ = ["BoundaryUnlearner", "RetrainUnlearner", "__version__", "forget_mask"]
+__all__ = [
+    "BoundaryUnlearner",
+    "CertifiedUnlearner",
+    "RetrainUnlearner",
+    "__version__",
+    "forget_mask",
+]

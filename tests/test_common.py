@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from registry import ALL, WITHOUT_RETAIN
+from registry import ALL, OWN_TRAINING, WITHOUT_RETAIN
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.compose import make_column_transformer
@@ -122,8 +122,9 @@ def test_fit_trains_on_all_rows(unlearner, net, X, y):
     unlearner.fit(X, y)
     torch.manual_seed(0)
     net.fit(X, y)
-    assert_same_weights(unlearner.net_, net)
-    assert unlearner.fitted_ is unlearner.net_
+    assert_same_weights(unlearner.fitted_, net)
+    if type(unlearner).__name__ not in OWN_TRAINING:
+        assert unlearner.fitted_ is unlearner.net_
     assert unlearner.records_ == []
 
 
@@ -155,6 +156,8 @@ def test_unlearn_starts_again_from_the_fitted_model(fitted, X, y, forget):
 
 
 def test_partial_unlearn_continues_from_the_last_network(fitted, X, y, forget):
+    if type(fitted).__name__ in OWN_TRAINING:
+        pytest.skip("its network is not all that it goes on from")
     fitted.unlearn(X, y, forget=forget)
     from_there = clone(fitted).set_params(estimator=FrozenEstimator(fitted.net_))
     rest = ~forget
@@ -307,7 +310,8 @@ def test_a_frozen_pipeline_is_never_refitted(unlearner, net, X, y, forget):
     unlearner.fit(X[:50], y[:50])  # without class 2: the mean of these rows is another
     assert unlearner.fitted_ is pipeline
     np.testing.assert_array_equal(unlearner.classes_, [0, 1, 2])
-    np.testing.assert_allclose(unlearner.predict_proba(X), pipeline.predict_proba(X), rtol=1e-6)
+    if type(unlearner).__name__ not in OWN_TRAINING:
+        np.testing.assert_allclose(unlearner.predict_proba(X), pipeline.predict_proba(X), rtol=1e-6)
     unlearner.unlearn(X, y, forget=forget).partial_unlearn(X, y, forget=(y == 2))
     np.testing.assert_array_equal(pipeline[0].mean_, mean)
     np.testing.assert_array_equal(weights_of(net), weights)
@@ -850,6 +854,8 @@ IN_TRAINING = [
 def test_a_run_that_fails_leaves_the_model_as_it_was(
     unlearner, X, y, forget, set_fault, fault, error, method
 ):
+    if type(unlearner).__name__ in OWN_TRAINING and fault is not interrupt_at_once:
+        pytest.skip("a request has no pass in training mode that could fail")
     unlearner.estimator.set_params(module=FaultyMLP)
     unlearner.fit(X, y).unlearn(X, y, forget=(y == 2))
     attributes, predictions = dict(vars(unlearner)), unlearner.predict_proba(X)
@@ -889,5 +895,6 @@ def test_a_callback_can_stop_a_training_and_a_run(unlearner, X, y, forget):
     unlearner.fit(X, y)
     assert len(unlearner.fitted_.history) == 2
     unlearner.unlearn(X, y, forget=forget)
-    assert len(unlearner.history_) == 2
+    if type(unlearner).__name__ not in OWN_TRAINING:
+        assert len(unlearner.history_) == 2
     assert len(unlearner.records_) == 1

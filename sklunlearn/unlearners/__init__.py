@@ -1,6 +1,7 @@
 """The methods, one published method a file."""
 
 from sklunlearn.unlearners.boundary import BoundaryUnlearner
+from sklunlearn.unlearners.certified import CertifiedUnlearner
 from sklunlearn.unlearners.retrain import RetrainUnlearner
 
-__all__ = ["BoundaryUnlearner", "RetrainUnlearner"]
+__all__ = ["BoundaryUnlearner", "CertifiedUnlearner", "RetrainUnlearner"]
