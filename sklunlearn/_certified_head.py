@@ -1,4 +1,4 @@
-"""A linear layer on rows of norm 1, in the place of a network's own last layer."""
+"""A linear layer on rows of norm at most 1, in the place of a network's own last layer."""
 
 import math
 
@@ -13,10 +13,10 @@ __all__ = ["CertifiedHead", "is_alone", "net_with_head", "scaled_inputs", "set_w
 
 
 class CertifiedHead(nn.Linear):
-    """Linear layer whose input, with a 1 appended, is divided by its L2 norm.
+    """Linear layer on inputs that are scaled to a norm of at most 1.
 
-    ``logits = [weight, bias] @ [x, 1] / ||[x, 1]||``. It has the parameters of the layer that it
-    replaces, by the same names.
+    ``logits = [weight, bias] @ [x / sqrt(1 + ||x||^2), 1] / sqrt(2)``. It has the parameters of
+    the layer that it replaces, by the same names.
     """
 
     def forward(self, x):

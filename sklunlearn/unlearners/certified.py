@@ -25,8 +25,13 @@ class CertifiedUnlearner(BaseUnlearner):
     r"""Certified removal from the linear head, by one Newton step with a perturbed objective.
 
     The last layer of the trained network is replaced by linear models, one for each class against
-    the others (for two classes, a single one). Each has the input :math:`x` of that layer, with a
-    1 appended and divided by its L2 norm, labels :math:`y = \pm 1`, and minimises [1]_
+    the others (for two classes, a single one). What that layer is given, :math:`z`, is scaled row
+    by row to a norm of at most 1, with a constant for the intercept,
+
+    .. math::
+        x = \frac{1}{\sqrt 2} \left( \frac{z}{\sqrt{1 + \lVert z \rVert^2}},\ 1 \right),
+
+    and each model, with labels :math:`y = \pm 1`, minimises [1]_
 
     .. math::
         L_b(w) = \sum_{i=1}^n \left[ -\log \sigma(y_i\, w^\top x_i)
@@ -88,8 +93,8 @@ class CertifiedUnlearner(BaseUnlearner):
         See :class:`sklunlearn.base.BaseUnlearner`. `history_` has one entry, whose `train_loss` is
         the mean logistic loss of the heads on the retain rows.
     heads_, fitted_heads_ : object
-        The heads as they are and as `fit` left them: `weights` and `noise` of shape
-        (n_heads, n_inputs + 1), `spent` of shape (n_heads,).
+        The models as they are and as `fit` left them: `weights` and `noise` of shape
+        (n_heads, n_inputs + 1), in double precision, and `spent` of shape (n_heads,).
     residual_norm_ : ndarray of shape (n_heads,)
         Norm of the gradient of each objective on the rows that remain, as measured.
     residual_bound_ : ndarray of shape (n_heads,)
@@ -127,8 +132,10 @@ class CertifiedUnlearner(BaseUnlearner):
     Departures from the paper:
 
     - The residual that the optimiser leaves counts toward the budget, although it is small.
-    - The paper's condition on several classes is one epsilon a head; here they share one.
-    - A constant input gives each model an intercept; it is regularised, and scaled with the row.
+    - One-vs-rest models share one epsilon and one delta, as basic composition asks.
+    - Each model has an intercept, which is regularised as the other weights are. The constant is
+      appended after the division by the norm, and not before: rows of large norm would leave
+      nothing of it, and models with a single class left would not learn to say that class.
 
     :math:`\tfrac14` is the paper's Lipschitz constant of the second derivative of the logistic
     loss. A softmax head over all classes would need a constant of its own, which the paper does not
@@ -261,7 +268,7 @@ class CertifiedUnlearner(BaseUnlearner):
         is_public = self.public_encoder and self.fitted_ is self.estimator.estimator
         reasons = {
             "There is no noise.": heads.noise_std == 0,
-            "The heads have spent more than the budget.": spent > self.budget_,
+            "The heads have spent more than the budget.": spent > self.budget_ > 0,
             f"The epsilon of one head is above {_MAX_EPSILON:.3g}, where the theorem's constant "
             "holds no more.": self.epsilon / len(heads.weights) > _MAX_EPSILON,
             "What comes before the head may have learned from the rows: it was fitted to them, or "
