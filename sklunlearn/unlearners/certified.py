@@ -9,7 +9,7 @@ from sklearn.utils._param_validation import Interval
 from sklunlearn._certified_head import is_alone, net_with_head, scaled_inputs, set_weights
 from sklunlearn._data import Rows
 from sklunlearn._nets import resume_training
-from sklunlearn._newton import LinearHeads, logistic_loss, removal_budget
+from sklunlearn._newton import LinearHeads, removal_budget
 from sklunlearn._seeding import draw_seed
 from sklunlearn._training import transform
 from sklunlearn.base import BaseUnlearner
@@ -122,9 +122,11 @@ class CertifiedUnlearner(BaseUnlearner):
       a Pipeline was fitted to them, `certified_` is False, however good the heads are. That goes
       for every network of more than one layer that is trained here.
     - Requests that were chosen after looking at the model: the theorem takes them for independent
-      of the noise.
-    - Anything but the weights of `net_`. This object itself has the original network and the
-      noise. Give away what :meth:`release` returns.
+      of the noise. As in the paper, it is also taken for granted that nothing can be read from
+      whether the budget held.
+    - More than the weights of the current `net_`, alone. A model that was given away earlier still
+      knows the rows, and this object has the original network and the noise: give away what
+      :meth:`release` returns.
     - Rows that a request retains although they were to be forgotten earlier. The gradient is
       measured on the rows of the request: where it is larger than what has been accounted for, it
       counts instead, so that rows which the fit did not have mostly lead to a new fit.
@@ -236,8 +238,7 @@ class CertifiedUnlearner(BaseUnlearner):
         set_weights(head, heads.weights)
         net.history_.new_epoch()
         net.history_.record("epoch", 1)
-        losses, _, _ = logistic_loss(heads.weights @ inputs.T, signs)
-        net.history_.record("train_loss", float(losses.mean()))
+        net.history_.record("train_loss", heads.mean_loss(inputs, signs))
         return resume_training(net, start)
 
     def _head_data(self, net, head, X, y):
