@@ -139,6 +139,16 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
             The network that has forgotten them.
         """
 
+    def _complete_fit(self, X, y):
+        """Do what a method adds to the training; X and y are as in :meth:`_unlearn`.
+
+        It may put another network in `net_`; :meth:`_restart` must then bring that one back.
+        """
+
+    def _restart(self):
+        """Go back to the model that :meth:`fit` made."""
+        self.preprocessing_, self.net_ = split_pipeline(self.fitted_)
+
     def _needs_retain(self):
         """Whether a request must leave rows to retain."""
         return False
@@ -197,7 +207,8 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
             check_outputs(net, Rows(first).take_X([0]), self.classes_)
         else:
             self.fitted_ = self._train(X, y)
-        self.preprocessing_, self.net_ = split_pipeline(self.fitted_)
+        self._restart()
+        self._complete_fit(X, y)
         self.records_ = []
         if forget is not None:
             self._forget(X, y, forget)
@@ -272,7 +283,7 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
         y = encode_labels(y, self.classes_)
         forget = check_forget(forget, len(y), allow_all=not self._needs_retain())
         if restart:
-            new.preprocessing_, new.net_ = split_pipeline(self.fitted_)
+            new._restart()
         new._forget(X, y, forget)
         self.__dict__ = new.__dict__
         return self

@@ -5,6 +5,7 @@ from sklunlearn import (
     BadTeacherUnlearner,
     BoundaryExpandUnlearner,
     BoundaryUnlearner,
+    CertifiedUnlearner,
     DELETEUnlearner,
     DUCKUnlearner,
     FineTuneUnlearner,
@@ -20,6 +21,7 @@ from sklunlearn import (
 )
 
 ALL = [
+    CertifiedUnlearner(random_state=0),
     SISAUnlearner(n_shards=2, n_slices=2, random_state=0),
     AMUNUnlearner(max_epochs=2, radius=0.1, max_doublings=5, max_steps=10, random_state=0),
     BadTeacherUnlearner(max_epochs=2, random_state=0),
@@ -56,10 +58,13 @@ WITHOUT_RETAIN = {
 WHOLE_CLASSES = {"UNSIRUnlearner"}
 
 # There is no training in a request: no history, and nothing that could fail in the middle.
-WITHOUT_TRAINING = {"SSDUnlearner"}
+WITHOUT_TRAINING = {"CertifiedUnlearner", "SSDUnlearner"}
 
 # A class is not forgotten by practising the others; the method's docstring says so.
 HARDLY_FORGETS = {"FineTuneUnlearner"}
 
 # `fit` trains more than, or other than, the net alone on all rows.
 OWN_TRAINING = {"SISAUnlearner"}
+
+# The network in use after `fit` is the one that was trained, but with another head.
+OWN_HEAD = {"CertifiedUnlearner"}

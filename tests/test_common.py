@@ -19,6 +19,7 @@ import torch
 from registry import (
     ALL,
     HARDLY_FORGETS,
+    OWN_HEAD,
     OWN_TRAINING,
     WHOLE_CLASSES,
     WITHOUT_RETAIN,
@@ -139,8 +140,9 @@ def test_fit_trains_on_all_rows(unlearner, net, X, y):
     if type(unlearner).__name__ not in OWN_TRAINING:
         torch.manual_seed(0)
         net.fit(X, y)
-        assert_same_weights(unlearner.net_, net)
-    assert unlearner.fitted_ is unlearner.net_
+        assert_same_weights(unlearner.fitted_, net)
+    if type(unlearner).__name__ not in OWN_HEAD:
+        assert unlearner.fitted_ is unlearner.net_
     assert unlearner.records_ == []
 
 
@@ -172,6 +174,8 @@ def test_unlearn_starts_again_from_the_fitted_model(fitted, X, y, forget):
 
 
 def test_partial_unlearn_continues_from_the_last_network(fitted, X, y, forget):
+    if type(fitted).__name__ in OWN_HEAD:
+        pytest.skip("its network is not all that it goes on from")
     fitted.unlearn(X, y, forget=forget)
     from_there = clone(fitted).set_params(estimator=FrozenEstimator(fitted.net_))
     rest = ~forget
@@ -324,7 +328,8 @@ def test_a_frozen_pipeline_is_never_refitted(unlearner, net, X, y, forget):
     unlearner.fit(X[:50], y[:50])  # without class 2: the mean of these rows is another
     assert unlearner.fitted_ is pipeline
     np.testing.assert_array_equal(unlearner.classes_, [0, 1, 2])
-    np.testing.assert_allclose(unlearner.predict_proba(X), pipeline.predict_proba(X), rtol=1e-6)
+    if type(unlearner).__name__ not in OWN_HEAD:
+        np.testing.assert_allclose(unlearner.predict_proba(X), pipeline.predict_proba(X), rtol=1e-6)
     unlearner.unlearn(X, y, forget=forget).partial_unlearn(X, y, forget=(y == 2))
     np.testing.assert_array_equal(pipeline[0].mean_, mean)
     np.testing.assert_array_equal(weights_of(net), weights)

@@ -4,6 +4,7 @@ from sklunlearn.unlearners.amun import AMUNUnlearner
 from sklunlearn.unlearners.bad_teacher import BadTeacherUnlearner
 from sklunlearn.unlearners.boundary import BoundaryUnlearner
 from sklunlearn.unlearners.boundary_expand import BoundaryExpandUnlearner
+from sklunlearn.unlearners.certified import CertifiedUnlearner
 from sklunlearn.unlearners.delete import DELETEUnlearner
 from sklunlearn.unlearners.duck import DUCKUnlearner
 from sklunlearn.unlearners.finetune import FineTuneUnlearner
@@ -22,6 +23,7 @@ __all__ = [
     "BadTeacherUnlearner",
     "BoundaryExpandUnlearner",
     "BoundaryUnlearner",
+    "CertifiedUnlearner",
     "DELETEUnlearner",
     "DUCKUnlearner",
     "FineTuneUnlearner",
