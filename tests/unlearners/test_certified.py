@@ -120,6 +120,10 @@ def test_a_request_is_a_newton_step_on_each_head(data):
     np.testing.assert_allclose(unlearner.residual_norm_, measured, rtol=0.02, atol=1e-6)
     assert (measured <= unlearner.residual_bound_).all()
     assert unlearner.fitted_heads_ is before
+    logits = Z @ unlearner.heads_.weights.T
+    np.testing.assert_allclose(
+        unlearner.net_.module_(torch.from_numpy(X)).detach(), logits, rtol=1e-4, atol=1e-5
+    )
     loss = np.mean(
         [
             np.log1p(np.exp(-np.where(y[~forget] == k, 1, -1) * (Z[~forget] @ w)))
