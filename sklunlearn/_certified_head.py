@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from sklunlearn._nets import copy_net, forward
+from sklunlearn._nets import copy_net
+from sklunlearn.embeddings import embed
 from sklunlearn.trainable import head_module
 
 __all__ = ["CertifiedHead", "is_alone", "net_with_head", "scaled_inputs", "set_weights"]
@@ -67,23 +68,14 @@ def set_weights(head, weights):
 
 def scaled_inputs(net, head, rows):
     """What the head multiplies by its weights, of shape (n_samples, in_features + 1), float64."""
-    inputs = []
-
-    def scaled(net, output, batch):
-        if not inputs or inputs[-1].ndim != 2:
-            given = f"input of shape {tuple(inputs[-1].shape)}" if inputs else "no input"
-            raise ValueError(
-                f"The network's last layer is given {given} for {len(batch)} rows, expected one "
-                "vector a row: let it be the layer that the network applies last."
-            )
-        x = _shrink(inputs.pop().cpu().double())
-        return torch.cat([x, torch.ones(len(x), 1, dtype=x.dtype)], dim=1) / math.sqrt(2)
-
-    hook = head.register_forward_pre_hook(lambda layer, args: inputs.append(args[0]))
-    try:
-        return forward(net, rows, scaled)
-    finally:
-        hook.remove()
+    given = embed(net, rows, next(n for n, m in net.module_.named_modules() if m is head))
+    if given.shape[1] != head.in_features:
+        raise ValueError(
+            f"The network's last layer is given {given.shape[1]} values a row, expected one vector "
+            f"of {head.in_features}: let it be the layer that the network applies last."
+        )
+    x = _shrink(given.double())
+    return (torch.cat([x, torch.ones(len(x), 1, dtype=x.dtype)], dim=1) / math.sqrt(2)).numpy()
 
 
 def is_alone(net, head):

@@ -203,8 +203,3 @@ class LinearHeads:
         models = zip(self.weights, signs, self.noise, strict=True)
         gradients = [gradient(w, X, y, l2=self.l2, noise=b) for w, y, b in models]
         return np.linalg.norm(gradients, axis=1)
-
-    def mean_loss(self, X, signs):
-        """Mean logistic loss over rows and heads."""
-        losses, _, _ = logistic_loss(self.weights @ X.T, signs)
-        return float(losses.mean())

@@ -92,9 +92,24 @@ def embed(net, rows, cut=None):
     Returns
     -------
     embeddings : tensor of shape (n_samples, n_embedding), dtype float32
+
+    Raises
+    ------
+    ValueError
+        If there is no such submodule, or the network does not apply it.
     """
     with HeadInput(net.module_, cut) as entering:
-        return torch.from_numpy(forward(net, rows, lambda net, output, batch: entering.value))
+
+        def entered(net, output, batch):
+            if entering.value is None:
+                layer = find_cut(net.module_, cut)
+                raise ValueError(
+                    f"The network does not apply {layer}, whose input is the embedding: name "
+                    "another submodule as `cut`, or let the head be the last one registered."
+                )
+            return entering.value
+
+        return torch.from_numpy(forward(net, rows, entered))
 
 
 def class_centroids(embeddings, y, n_classes):

@@ -90,8 +90,7 @@ class CertifiedUnlearner(BaseUnlearner):
     net_ : skorch.NeuralNetClassifier
         The network with the certified heads as its last layer, also before any request.
     history_, forget_loss_, unlearning_time_, records_
-        See :class:`sklunlearn.base.BaseUnlearner`. `history_` has one entry, whose `train_loss` is
-        the mean logistic loss of the heads on the retain rows.
+        See :class:`sklunlearn.base.BaseUnlearner`. `history_` is empty.
     heads_, fitted_heads_ : object
         The models as they are and as `fit` left them: `weights` and `noise` of shape
         (n_heads, n_inputs + 1), in double precision, and `spent` of shape (n_heads,).
@@ -236,9 +235,6 @@ class CertifiedUnlearner(BaseUnlearner):
         self.heads_ = heads
         self._certify(net, head, inputs, signs)
         set_weights(head, heads.weights)
-        net.history_.new_epoch()
-        net.history_.record("epoch", 1)
-        net.history_.record("train_loss", heads.mean_loss(inputs, signs))
         return resume_training(net, start)
 
     def _head_data(self, net, head, X, y):
