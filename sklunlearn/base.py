@@ -314,7 +314,7 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
         record = {
             "requested_at": requested_at.isoformat(timespec="seconds"),
             "method": type(self).__name__,
-            "parameters": {name: repr(value) for name, value in parameters.items()},
+            "parameters": {name: _describe(value) for name, value in parameters.items()},
             "n_forget": int(forget.sum()),
             "n_retain": int((~forget).sum()),
             "weights_before": weights_digest(start),
@@ -399,6 +399,17 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
                 setattr(released, name, getattr(self, name))
         released.net_ = strip_net(self.net_)
         return released
+
+
+def _describe(value, nested=False):
+    """What a record says of a parameter. Never data, which a parameter may hold too."""
+    if hasattr(value, "shape"):
+        return f"{type(value).__name__} of shape {tuple(value.shape)}"
+    if isinstance(value, list) and nested:  # rows or labels, for all that is known
+        return f"list of {len(value)} entries"
+    if isinstance(value, (tuple, list)) and not _is_plain(value):
+        return f"[{', '.join(_describe(entry, nested=True) for entry in value)}]"
+    return repr(value)
 
 
 def _is_plain(value):

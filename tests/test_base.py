@@ -3,6 +3,7 @@ import datetime
 import random
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.frozen import FrozenEstimator
@@ -144,6 +145,29 @@ def test_a_record_tells_when_and_with_which_parameters(unlearner, X, y):
         "verbose": "0",
     }
     assert record["versions"]["torch"] == torch.__version__
+
+
+@pytest.mark.parametrize(
+    ("value", "described"),
+    [
+        (0.5, "0.5"),
+        ((0, 1), "(0, 1)"),
+        (BaseUnlearner, repr(BaseUnlearner)),
+        ({"optimizer__nesterov": True}, "{'optimizer__nesterov': True}"),
+        ([("name", BaseUnlearner)], f"[('name', {BaseUnlearner!r})]"),
+        (np.arange(12.0).reshape(4, 3), "ndarray of shape (4, 3)"),
+        ((np.ones((4, 3)), pd.Series([1, 2])), "[ndarray of shape (4, 3), Series of shape (2,)]"),
+        (([[0.25, 0.75]], ["cat"]), "[list of 1 entries, list of 1 entries]"),
+    ],
+)
+def test_a_record_describes_parameters_and_not_their_data(unlearner, X, y, value, described):
+    class Described(ShiftUnlearner):
+        def __init__(self, estimator=None, *, told=None, memory=None, random_state=None, verbose=0):
+            super().__init__(estimator, memory=memory, random_state=random_state, verbose=verbose)
+            self.told = told
+
+    unlearner = Described(unlearner.estimator, told=value).fit(X, y).unlearn(X, y, forget=[0])
+    assert unlearner.records_[0]["parameters"]["told"] == described
 
 
 def test_the_default_network_suits_the_data(X, y):

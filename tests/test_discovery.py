@@ -1,6 +1,8 @@
 """Which methods there are."""
 
 import pkgutil
+import re
+from pathlib import Path
 
 import pytest
 from registry import ALL
@@ -33,6 +35,12 @@ def test_every_method_is_in_the_registry_of_the_tests_and_every_row_of_it_is_off
 def test_every_file_of_the_folder_is_offered():
     files = {module.name for module in pkgutil.iter_modules(unlearners.__path__)}
     assert {method.__module__.rpartition(".")[2] for _, method in all_unlearners()} == files
+
+
+def test_every_method_has_a_section_in_the_user_guide():
+    guide = Path(__file__).resolve().parents[1] / "docs" / "user_guide.md"
+    headings = set(re.findall(r"^### (\w+Unlearner)$", guide.read_text(), flags=re.MULTILINE))
+    assert headings == {name for name, _ in all_unlearners()}
 
 
 def test_every_method_is_made_for_something():

@@ -143,6 +143,10 @@ class BoundaryUnlearner(GradientUnlearner):
     - Probabilities leave out the row's own class, which otherwise keeps up to half of them.
     - A class of which no row is retained is forgotten as a whole and is a target for no row.
 
+    Every forget row is moved to another class. Of rows drawn at random a network that never saw
+    them would get most right, so that this moves away from it, and a few rows weigh as much as a
+    batch: set `stop_accuracy` to the accuracy on unseen rows, with a small `lr`.
+
     For one class, ``max_steps=1, closeness=0, noise=0, uncrossed="keep", retain_weight=0`` is
     Boundary Shrink [2]_.
 
