@@ -1,7 +1,6 @@
 """Several networks that answer as one."""
 
 import numpy as np
-import torch
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.pipeline import make_pipeline
 from torch import nn
