@@ -139,9 +139,9 @@ def test_base_training_is_not_done_twice_and_retraining_sees_no_forget_row(monke
     trained_on = []
     train = _training._train_net
 
-    def spy(net, X, y, classes):
+    def spy(net, X, y, classes, **options):
         trained_on.append((X, y, net.module__mean))
-        return train(net, X, y, classes)
+        return train(net, X, y, classes, **options)
 
     monkeypatch.setattr(_training, "_train_net", spy)
     random_state, n_threads = torch.get_rng_state(), torch.get_num_threads()
