@@ -14,6 +14,13 @@ X = np.random.default_rng(0).normal(size=(11, 3)).astype(np.float32)
 Y = np.arange(11) % 4
 
 
+@pytest.fixture(autouse=True)
+def fixed_seed():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
+
+
 def make_net(module, cls=NeuralNetClassifier, criterion=nn.CrossEntropyLoss):
     return cls(module, criterion=criterion, classes=np.arange(4), train_split=None).initialize()
 
