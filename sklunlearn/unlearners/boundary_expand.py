@@ -14,8 +14,8 @@ __all__ = ["BoundaryExpandUnlearner"]
 class BoundaryExpandUnlearner(GradientUnlearner):
     r"""Boundary Expanding: move the forget rows to a class that does not exist, then drop it.
 
-    The head, a linear layer, gets one more output, which stands for a shadow class :math:`K`. The
-    widened network :math:`g_\theta` is trained with [1]_
+    The head, a linear layer, gets one more output, with new weights (Xavier) and a bias of 0, which
+    stands for a shadow class :math:`K`. The widened network :math:`g_\theta` is trained with [1]_
 
     .. math::
         \min_\theta\ \mathrm{CE}(g_\theta(x), K) + \varphi\, \mathrm{CE}(g_\theta(x_r), y_r)

@@ -116,10 +116,19 @@ def test_loss_at_the_start_is_zero_where_the_bad_teacher_is_the_original(monkeyp
         np.testing.assert_allclose(arrays(unlearner.net_.module_)[name], value, atol=1e-6)
 
 
-def test_bad_teacher_is_a_network_of_the_same_architecture_with_other_weights():
+@pytest.mark.parametrize("as_dataset", [False, True])
+def test_bad_teacher_is_a_network_of_the_same_architecture_with_other_weights(as_dataset):
     module = batchnorm_network()
     unlearner = unlearn(
-        Recorder, module, MANY, np.arange(60) % 4, range(20), n_classes=4, lr=0.1, batch_size=16
+        Recorder,
+        module,
+        MANY,
+        np.arange(60) % 4,
+        range(20),
+        n_classes=4,
+        lr=0.1,
+        batch_size=16,
+        as_dataset=as_dataset,
     )
     bad = unlearner.bad_net_.module_
     assert str(bad) == str(module)
