@@ -62,10 +62,14 @@ def test_rule_where_nothing_matters():
     assert share == 0.5
 
 
-def test_small_importances():
-    # Their squares would be 0 in single precision.
-    dampened = given_importances([5e-60, 20e-60, 50e-60, 0], [1e-60, 1e-60, 1e-60, 0])
-    np.testing.assert_allclose(dampened(alpha=10.0)[0], [1, -0.1, 0.06, 4], rtol=1e-6)
+def test_small_gradients():
+    # Of exp(-60): their squares would be 0 in single precision.
+    module = linear((np.ones((3, 2)), [60.0, 0.0, 0.0]))
+    unlearner = unlearn(SSDUnlearner, module, np.eye(2), [0, 0], [0], alpha=2.0)
+    # The gradient of the first column is half as large for both rows together.
+    expected = [[1, 1], [0.25, 1], [0.25, 1]]
+    np.testing.assert_allclose(arrays(unlearner.net_.module_)["0.weight"], expected, rtol=1e-5)
+    assert unlearner.dampened_fraction_ == pytest.approx(2 / 9)
 
 
 def importance_by_hand(X, Y, batch_size):
