@@ -271,8 +271,11 @@ class GradientUnlearner(BaseUnlearner):
         run.initialize_callbacks()
         run.initialize_optimizer()
 
-    def _train_epochs(self, run, forget, retain, max_epochs):
-        """Train for some epochs; a method with phases calls this once for each."""
+    def _train_epochs(self, run, forget, retain, max_epochs, *, may_stop=True):
+        """Train for some epochs; a method with phases calls this once for each.
+
+        A phase that follows the forgetting may not stop: it begins where `stop_accuracy` is met.
+        """
         batches = StepBatches(forget, retain, run.device)
 
         def get_loss(y_pred, y_true, X=None, training=True):
@@ -319,7 +322,7 @@ class GradientUnlearner(BaseUnlearner):
                     accuracy = float(np.mean(forward(run, self._requested, self._is_correct)))
                     run.history.record("forget_accuracy", accuracy)
                 run.notify("on_epoch_end", **datasets)
-                if self.stop_accuracy is not None and accuracy <= self.stop_accuracy:
+                if may_stop and self.stop_accuracy is not None and accuracy <= self.stop_accuracy:
                     break
         finally:
             progress.close()

@@ -37,7 +37,7 @@ class BadTeacherUnlearner(GradientUnlearner):
         What the forget rows are taught by: a network with new initial weights, each layer's drawn
         by its own ``reset_parameters``, or equal probabilities.
     retain_fraction : float, default=0.3
-        Share of the retain rows, drawn at random, that takes part.
+        Share of the retain rows, rounded up and drawn at random, that takes part.
     temperature : float, default=1.0
         :math:`T`.
     retain_weight : float, default=1.0
@@ -144,7 +144,9 @@ class BadTeacherUnlearner(GradientUnlearner):
 
     def _prepare(self, net, forget, retain):
         share = self.retain_fraction if self.retain_weight > 0 else 0
-        retain = retain.select(torch.randperm(len(retain))[: math.ceil(share * len(retain))])
+        # Of 100 rows, 0.07 are 7, although the product is 7.000000000000001.
+        n_taken = math.ceil(round(share * len(retain), 9))
+        retain = retain.select(torch.randperm(len(retain))[:n_taken])
         self._teacher = Teacher(net, retain)
         self._bad_teacher = self._make_bad_teacher(net, forget)
         return forget, retain

@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
+from torch.nn.utils.parametrize import is_parametrized
 
 from sklunlearn.gradient import GradientUnlearner
 from sklunlearn.trainable import head_module
@@ -13,8 +14,8 @@ __all__ = ["BoundaryExpandUnlearner"]
 class BoundaryExpandUnlearner(GradientUnlearner):
     r"""Boundary Expanding: move the forget rows to a class that does not exist, then drop it.
 
-    The head, a linear layer, gets one more output, which stands for a shadow class :math:`K`. The
-    widened network :math:`g_\theta` is trained with [1]_
+    The head, a linear layer, gets one more output, with new weights (Xavier) and a bias of 0, which
+    stands for a shadow class :math:`K`. The widened network :math:`g_\theta` is trained with [1]_
 
     .. math::
         \min_\theta\ \mathrm{CE}(g_\theta(x), K) + \varphi\, \mathrm{CE}(g_\theta(x_r), y_r)
@@ -112,20 +113,22 @@ class BoundaryExpandUnlearner(GradientUnlearner):
 
     def _begin(self, net):
         run = super()._begin(net)
-        self._name, head = head_module(run.module_)
-        if not isinstance(head, nn.Linear):
+        name, self._head = head_module(run.module_)
+        if not isinstance(self._head, nn.Linear) or is_parametrized(self._head):
             raise ValueError(
-                f"The head {self._name!r} is a {type(head).__name__}, to which no output can be "
+                f"The head {name!r} is a {type(self._head).__name__}, to which no output can be "
                 "added: Boundary Expanding needs a network that ends in a torch.nn.Linear."
             )
-        widened = nn.Linear(head.in_features, head.out_features + 1, head.bias is not None)
-        widened.to(head.weight)
-        nn.init.xavier_normal_(widened.weight)
-        _copy_outputs(head, widened, head.out_features)
-        if widened.bias is not None:
-            nn.init.zeros_(widened.bias[-1:])
-        _replace(run, self._name, widened)
+        _change_outputs(self._head, _add_output)
         return run
+
+    def _select(self, run, start, forget):
+        masks = super()._select(run, start, forget)
+        # Masks are made of the network before the run: of the shadow class, every weight may move.
+        for name, mask in masks.items():
+            if mask.shape != run.module_.get_parameter(name).shape:
+                masks[name] = torch.cat([mask, torch.ones_like(mask[:1])])
+        return masks
 
     def _loss(self, module, forget, retain):
         shadow = torch.full_like(forget.y, len(self.classes_))
@@ -135,27 +138,21 @@ class BoundaryExpandUnlearner(GradientUnlearner):
         return loss
 
     def _finish(self, run):
-        widened = run.module_.get_submodule(self._name)
-        n_outputs = widened.out_features - 1
-        head = nn.Linear(widened.in_features, n_outputs, widened.bias is not None)
-        head.to(widened.weight).train(widened.training)
-        _copy_outputs(widened, head, n_outputs)
-        _replace(run, self._name, head)
+        _change_outputs(self._head, lambda values: values[:-1].clone())
 
 
-def _copy_outputs(source, target, n_outputs):
-    with torch.no_grad():
-        target.weight[:n_outputs] = source.weight[:n_outputs]
-        if source.bias is not None:
-            target.bias[:n_outputs] = source.bias[:n_outputs]
-    for ours, theirs in zip(target.parameters(), source.parameters(), strict=True):
-        ours.requires_grad_(theirs.requires_grad)
+def _change_outputs(head, change):
+    """Put new values in the place of the weights and the biases of a linear layer."""
+    for name in ("weight", "bias"):
+        old = getattr(head, name)
+        if old is not None:
+            setattr(head, name, nn.Parameter(change(old.detach()), old.requires_grad))
+    head.out_features = len(head.weight)
 
 
-def _replace(run, name, layer):
-    """Put a layer in the place of the one of that name; the empty name is the network itself."""
-    if not name:
-        vars(run)["module_"] = layer
-        return
-    owner, _, attribute = name.rpartition(".")
-    setattr(run.module_.get_submodule(owner), attribute, layer)
+def _add_output(values):
+    """Weights or biases with one more output, whose weights are drawn and whose bias is 0."""
+    widened = torch.cat([values, torch.zeros_like(values[:1])])
+    if widened.ndim == 2:
+        widened[-1] = nn.init.xavier_normal_(torch.empty_like(widened))[-1]
+    return widened

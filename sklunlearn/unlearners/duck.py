@@ -182,7 +182,7 @@ class DUCKUnlearner(GradientUnlearner):
                 self._pull, self._tunes = self.forget_weight / 10, True
                 vars(run)["lr"] = self.tune_lr
                 run.initialize_optimizer()
-                self._train_epochs(run, forget, retain, self.tune_epochs)
+                self._train_epochs(run, forget, retain, self.tune_epochs, may_stop=False)
 
     def _steps(self, epoch, forget, retain):
         if self._tunes:

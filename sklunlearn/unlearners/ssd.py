@@ -1,6 +1,5 @@
 """Dampening of the weights that matter more for the forget rows (SSD, Foster et al. 2024)."""
 
-import math
 from numbers import Integral, Real
 
 import numpy as np
@@ -40,12 +39,13 @@ class SSDUnlearner(BaseUnlearner):
         What learns; see :class:`sklunlearn.base.BaseUnlearner`.
     alpha : float, default=10.0
         :math:`\alpha`, how many times as important a weight must be for the forget rows. Not used
-        with `max_retain_drop`.
+        with `max_retain_drop`. Infinite: the network stays as it is.
     dampening : float, default=1.0
         :math:`\lambda`: the smaller, the more the selected weights are scaled down.
     max_retain_drop : float or None, default=None
         Choose :math:`\alpha` by bisection: the smallest for which the accuracy on the retain rows
-        drops by at most this. None: `alpha`.
+        drops by at most this, if it only rises with :math:`\alpha`; where it does not, there may
+        be a smaller one. None: `alpha`.
     batch_size : int, default=64
         Largest number of rows in a batch. The importance depends on it.
     trainable : {"all", "head"}, int or callable, default="all"
@@ -92,7 +92,7 @@ class SSDUnlearner(BaseUnlearner):
 
     _parameter_constraints = {
         **BaseUnlearner._parameter_constraints,
-        "alpha": [Interval(Real, 0, None, closed="left")],
+        "alpha": [Interval(Real, 0, None, closed="both")],
         "dampening": [Interval(Real, 0, None, closed="left")],
         "max_retain_drop": [Interval(Real, 0, 1, closed="both"), None],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
@@ -135,10 +135,13 @@ class SSDUnlearner(BaseUnlearner):
         parameters = dict(run.module_.named_parameters())
         weights = [parameters[name] for name in self.updated_params_]
         original = torch.cat([weight.detach().flatten() for weight in weights])
-        factor = (self.dampening * of_all / of_forget).clamp(max=1).to(original.dtype)
+        # 0 / 0, of a weight that matters for no row, is not a number: it is never selected.
+        ratio = of_forget / of_all
+        factor = (self.dampening / ratio).to(original.dtype)
 
         def dampen(alpha):
-            selected = of_forget > alpha * of_all
+            # Below `dampening` the factor would not be less than 1.
+            selected = ratio > max(alpha, self.dampening)
             changed = torch.where(selected, original * factor, original)
             torch.nn.utils.vector_to_parameters(changed, weights)
             return selected
@@ -146,14 +149,14 @@ class SSDUnlearner(BaseUnlearner):
         self.alpha_ = float(self.alpha)
         if self.max_retain_drop is not None:
             retain = Rows(X, y, np.flatnonzero(~forget))
-            lowest = _accuracy(run, retain) - self.max_retain_drop
+            # With room for rounding: 0.8 - 0.1 is more than 0.7.
+            lowest = _accuracy(run, retain) - self.max_retain_drop - 1e-9
 
             def is_good(alpha):
                 dampen(alpha)
                 return _accuracy(run, retain) >= lowest
 
-            # Below the dampening factor, what is selected would only be scaled by 1.
-            self.alpha_ = _smallest(is_good, of_forget / of_all, self.dampening)
+            self.alpha_ = _smallest(is_good, ratio[ratio > self.dampening], self.dampening)
         self.dampened_fraction_ = float(dampen(self.alpha_).double().mean())
         return resume_training(run, start)
 
@@ -167,17 +170,15 @@ class SSDUnlearner(BaseUnlearner):
         return total / n_batches
 
 
-def _smallest(is_good, ratios, lowest, n_steps=20):
-    """Smallest alpha that is good, by bisection between `lowest` and the largest ratio."""
-    ratios = ratios[ratios.isfinite() & (ratios > lowest)]
-    if not len(ratios):
-        return float(lowest)
-    # Below the smallest ratio all are selected; at the largest nothing is, and that is good.
-    low, high = math.log(ratios.min()) - 0.01, math.log(ratios.max())
-    for _ in range(n_steps):
-        middle = (low + high) / 2
-        low, high = (low, middle) if is_good(math.exp(middle)) else (middle, high)
-    return math.exp(high)
+def _smallest(is_good, ratios, lowest):
+    """Smallest alpha that is good, by bisection: what is selected changes only at the ratios."""
+    candidates = torch.cat([ratios.new_tensor([lowest]), ratios.unique()])
+    # At the largest ratio nothing is selected: that is good.
+    low, high = 0, len(candidates) - 1
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if is_good(candidates[middle].item()) else (middle + 1, high)
+    return candidates[high].item()
 
 
 def _accuracy(net, rows):
