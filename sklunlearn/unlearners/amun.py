@@ -58,7 +58,7 @@ class AMUNUnlearner(GradientUnlearner):
     max_epochs : int, default=10
         Passes over all rows and the adversarial ones.
     batch_size : int, default=64
-        Largest number of rows in a step, give or take one; all kinds are mixed in their proportion.
+        Largest number of rows in a step; all kinds are mixed in their proportion.
     optimizer : class or None, default=torch.optim.Adam
         A torch optimizer, with its own defaults. None: SGD with momentum 0.9.
     trainable, freeze_batchnorm, stop_accuracy, max_grad_norm

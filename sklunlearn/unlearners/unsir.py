@@ -54,8 +54,7 @@ class UNSIRUnlearner(GradientUnlearner):
     max_epochs : int, default=1
         Passes over noise and retain rows to impair.
     batch_size : int, default=64
-        Largest number of rows in a step, give or take one; noise and retain rows are mixed in their
-        proportion.
+        Largest number of rows in a step; noise and retain rows are mixed in their proportion.
     optimizer : class or None, default=torch.optim.Adam
         A torch optimizer, with its own defaults. None: SGD with momentum 0.9.
     trainable, freeze_batchnorm, stop_accuracy, max_grad_norm
