@@ -9,8 +9,8 @@ from sklunlearn.attacks import nearest_adversarial
 
 # Two classes: the boundary is the line 3 x + 4 y = 1, of unit normal (0.6, 0.8).
 WEIGHT, BIAS = np.array([[1.5, 2.0], [-1.5, -2.0]]), np.array([-0.5, 0.5])
-# Distances to it 0.766, 0.392, 2.984, 0.001; the first two are of class 0, the others of class 1.
-ROWS = np.array([[1.0, 0.4575], [0.2, 0.59], [-2.0, -1.98], [0.1, 0.17375]])
+# Distances to it 0.766, 0.392, 2.984, 0.0008; the first two are of class 0, the others of class 1.
+ROWS = np.array([[1.0, 0.4575], [0.2, 0.59], [-2.0, -1.98], [0.1, 0.174]])
 NORMALS = np.array([[-0.6, -0.8]] * 2 + [[0.6, 0.8]] * 2)
 CLASSES = np.array([0, 0, 1, 1])
 
