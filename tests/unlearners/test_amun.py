@@ -164,16 +164,21 @@ def test_number_of_steps_at_each_radius():
     np.testing.assert_allclose(np.log2(distances / 0.01 + 1) % 1, 0, atol=1e-4)
 
 
-@pytest.mark.parametrize("clip", ["data", (-0.5, 0.6), [-0.5, 0.6], None])
+@pytest.mark.parametrize("clip", ["data", (-0.2, 0.4), [-0.2, 0.4]])
 def test_clip(clip):
-    low, high = (-0.5, 0.6) if clip else (-np.inf, np.inf)
+    low, high = (-0.2, 0.4)
     if clip == "data":
-        low, high = X[FORGET].min(axis=0), X[FORGET].max(axis=0)
-    found, labels, distances = adversarial(clip=clip)
-    given = X[FORGET]
-    assert (found >= np.minimum(given, low)).all() and (found <= np.maximum(given, high)).all()
+        low, high = X[RETAIN].min(axis=0), X[RETAIN].max(axis=0)
+
+    def in_range(found):
+        # What lies outside already may stay there.
+        below, above = np.minimum(X[FORGET], low), np.maximum(X[FORGET], high)
+        return ((below <= found) & (found <= above)).all()
+
+    assert not in_range(adversarial(clip=None)[0])
+    found, labels, _ = adversarial(clip=clip)
+    assert in_range(found)
     np.testing.assert_array_equal(labels, 1 - Y[FORGET])
-    assert (distances > 0).all()
 
 
 @pytest.mark.parametrize("clip", [(1,), (0, 1, 2), (1, 0), (float("nan"), 1), "feature", 3])
@@ -215,9 +220,11 @@ def test_nothing_need_be_retained_with_weight_zero():
         unlearn(forget=range(7))
 
 
-def test_one_forget_row():
-    found, labels, distances = adversarial(forget=[2])
+@pytest.mark.parametrize("clip", ["data", None])
+def test_one_forget_row(clip):
+    found, labels, distances = adversarial(forget=[2], clip=clip)
     assert found.shape == (1, 2) and labels == [1] and distances.shape == (1,)
+    assert distances > 0
 
 
 # Units
