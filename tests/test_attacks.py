@@ -214,10 +214,10 @@ def test_row_outside_the_range_is_not_moved_into_it():
     X, labels, _ = search(ROWS[:1], CLASSES[:1], clip=(-0.1, 0.3))
     assert labels == [1]
     assert -0.1 <= X[0, 0] < 1 and -0.1 <= X[0, 1] < 0.4575
-    # Both are below it, and may rise: not far enough, as all of the range is of class 1.
-    X, labels, _ = search(ROWS[2:3], CLASSES[2:3], clip=(-1.0, 0.0))
-    assert labels == [1]
-    np.testing.assert_array_equal(X, ROWS[2:3])
+    # Both are below the range: they rise as far as they must, and the way is straight.
+    X, labels, distances = search(ROWS[2:3], CLASSES[2:3], clip=(-1.0, 0.9))
+    assert labels == [0]
+    np.testing.assert_allclose(X[0] - ROWS[2], distances[0] * NORMALS[2], atol=1e-9)
 
 
 # The network

@@ -38,6 +38,14 @@ def test_mixed_steps_are_few_of_equal_size_and_proportion(n_forget, n_retain, ba
         assert abs(f - size * n_forget / n) < 1
 
 
+def test_few_rows_come_in_the_middle_of_the_others():
+    steps = list(mixed(rows(1), rows(8), 1))
+    assert [len(forget) for forget, _ in steps].index(1) in (3, 4, 5)
+    steps = list(mixed(rows(16), rows(2), 1))
+    at = np.flatnonzero([len(retain) for _, retain in steps])
+    assert at[0] in (3, 4, 5) and at[1] in (12, 13, 14)
+
+
 def test_mixed_steps_are_shuffled_anew():
     torch.manual_seed(0)
     epochs = [list(mixed(rows(50), rows(50), 100)) for _ in range(2)]
