@@ -210,11 +210,11 @@ def test_range_of_numbers(clip):
 
 
 def test_row_outside_the_range_is_not_moved_into_it():
-    # Both features are above the range: they may fall.
-    X, labels, _ = search(ROWS[:1], CLASSES[:1], clip=(-0.1, 0.3))
+    # Both features are above the range: they fall as far as they must, and the way is straight.
+    X, labels, distances = search(ROWS[:1], CLASSES[:1], clip=(-0.5, 0.3))
     assert labels == [1]
-    assert -0.1 <= X[0, 0] < 1 and -0.1 <= X[0, 1] < 0.4575
-    # Both are below the range: they rise as far as they must, and the way is straight.
+    np.testing.assert_allclose(X[0] - ROWS[0], distances[0] * NORMALS[0], atol=1e-9)
+    # Both are below it, and rise.
     X, labels, distances = search(ROWS[2:3], CLASSES[2:3], clip=(-1.0, 0.9))
     assert labels == [0]
     np.testing.assert_allclose(X[0] - ROWS[2], distances[0] * NORMALS[2], atol=1e-9)

@@ -77,16 +77,17 @@ def one_source():
 
 
 def two_sources():
-    """Rows of the same values from two arrays."""
-    return tuple(Rows(r.source.copy(), np.arange(9), r.indices) for r in one_source())
+    """The same rows, those to retain from a data set that holds all in the opposite order."""
+    forget, retain = one_source()
+    backwards = retain.source[::-1].copy()
+    return forget, Rows(backwards, np.arange(9)[::-1].copy(), 8 - retain.indices)
 
 
 def datasets():
-    """Rows of the same values from two torch data sets."""
-    return tuple(
-        Rows(TensorDataset(torch.from_numpy(r.source), torch.arange(9)), np.arange(9), r.indices)
-        for r in one_source()
-    )
+    """As `two_sources`, from torch data sets."""
+    for rows in (both := two_sources()):
+        rows.source = TensorDataset(torch.from_numpy(rows.source), torch.zeros(9))
+    return both
 
 
 @pytest.mark.parametrize("make", [one_source, two_sources, datasets])
@@ -102,8 +103,8 @@ def datasets():
 )
 def test_batch_of_a_step(make, step, numbers):
     forget, retain = make()
-    forget["name"] = torch.tensor(forget.indices) + 100
-    retain["name"] = torch.tensor(retain.indices) + 200
+    forget["name"] = forget.y + 100
+    retain["name"] = retain.y + 200
     batches = StepBatches(forget, retain, "cpu")
     batches.steps = [tuple(None if p is None else torch.tensor(p).long() for p in step)]
     ((X, y),) = batches
