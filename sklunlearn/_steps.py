@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from sklunlearn._data import take_rows
+from sklunlearn._data import split_evenly, take_rows
 
 __all__ = ["StepBatches", "mixed"]
 
@@ -16,18 +16,21 @@ def mixed(forget, retain, batch_size):
     forget, retain : sklunlearn._data.Rows
         The rows. Either may be empty; and a step may have no row of the smaller set.
     batch_size : int
-        Largest number of rows in a step, give or take one.
+        Largest number of rows in a step; the steps differ by at most one row.
 
     Yields
     ------
     positions : pair of tensors of dtype int64
         Positions of the step's forget rows and of its retain rows.
     """
-    n_steps = -(-(len(forget) + len(retain)) // batch_size)
-    orders = [torch.randperm(len(rows)) for rows in (forget, retain)]
-    ends = [torch.linspace(0, len(order), n_steps + 1).round().long().tolist() for order in orders]
-    for i in range(n_steps):
-        yield tuple(order[e[i] : e[i + 1]] for order, e in zip(orders, ends, strict=True))
+    n_forget, n = len(forget), len(forget) + len(retain)
+    slots = torch.arange(n)
+    is_forget = (slots * n_forget + n // 2) % n < n_forget  # n_forget of them, evenly spaced
+    order = torch.empty_like(slots)
+    order[is_forget] = torch.randperm(n_forget)
+    order[~is_forget] = torch.randperm(n - n_forget)
+    for step in split_evenly(slots, batch_size):
+        yield order[step[is_forget[step]]], order[step[~is_forget[step]]]
 
 
 class StepBatches:

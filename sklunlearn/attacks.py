@@ -76,6 +76,8 @@ def nearest_adversarial(
     (tensor([1]), array([0.36], dtype=float32))
     """
     scale = torch.as_tensor(scale, dtype=X.dtype, device=X.device).expand_as(X[:1])
+    if clip is not None:
+        clip = [torch.as_tensor(bound, dtype=X.dtype, device=X.device) for bound in clip]
     found, distances = X.clone(), X.new_zeros(len(X))
     with torch.no_grad():
         labels = logits_of(X).argmax(dim=1)
@@ -91,7 +93,7 @@ def nearest_adversarial(
             delta = delta * (radius / _norm(delta).clamp(min=radius))
             moved = x + scale * delta
             if clip is not None:
-                moved = moved.clamp(x.clamp(max=clip[0]), x.clamp(min=clip[1]))
+                moved = moved.clamp(x.minimum(clip[0]), x.maximum(clip[1]))
             with torch.no_grad():
                 now = logits_of(moved).argmax(dim=1)
             delta = torch.where(scale > 0, (moved - x) / scale, 0.0)

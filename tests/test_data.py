@@ -166,6 +166,50 @@ def test_batches_cover_the_rows_in_order(array):
     assert list(Rows(array, indices=np.array([], dtype=int)).batches(3)) == []
 
 
+def test_selected_rows(array):
+    rows = Rows(array, y=np.arange(7) * 10, indices=np.array([5, 2, 3]))
+    rows["weight"] = torch.tensor([0.5, 0.2, 0.3])
+    selected = rows.select(torch.tensor([2, 0, 2, 1]))
+    assert selected.y.tolist() == [30, 50, 30, 20]
+    assert selected["weight"].tolist() == pytest.approx([0.3, 0.5, 0.3, 0.2])
+    np.testing.assert_array_equal(selected.indices, [3, 5, 3, 2])
+    np.testing.assert_array_equal(selected.take_X(np.arange(4)), array[[3, 5, 3, 2]])
+    assert selected.source is array
+    # What is stored later with either is not the other's.
+    selected["new"], rows["weight"] = torch.arange(4), torch.zeros(3)
+    assert set(rows.columns) == {"weight"}
+    assert selected.select(torch.tensor([1])).batch(torch.tensor([0]))["weight"] == 0.5
+    none = rows.select(torch.arange(0))
+    assert len(none) == len(none.y) == len(none["weight"]) == 0
+
+
+def test_rows_in_a_random_order(array):
+    rows = Rows(array)
+    torch.manual_seed(0)
+    first, second = rows.shuffled(3), rows.shuffled(3)
+    assert [len(positions) for positions in first] == [3, 2, 2]
+    orders = [torch.cat(epoch).tolist() for epoch in (first, second)]
+    assert [sorted(order) for order in orders] == [list(range(7))] * 2
+    assert orders[0] != orders[1] and list(range(7)) not in orders
+
+
+@pytest.mark.parametrize(("batch_size", "sizes"), [(3, [3, 2, 2]), (1, [1] * 7), (9, [7])])
+def test_endless_series_of_batches(array, batch_size, sizes):
+    rows = Rows(array)
+    torch.manual_seed(0)
+    passes = [[rows.next_positions(batch_size) for _ in sizes] for _ in range(4)]
+    for batches in passes:
+        assert [len(positions) for positions in batches] == sizes
+        assert sorted(torch.cat(batches).tolist()) == list(range(7))
+    assert len({tuple(torch.cat(batches).tolist()) for batches in passes}) == 4
+
+
+def test_a_change_of_batch_size_waits_for_the_next_pass(array):
+    rows = Rows(array)
+    sizes = [len(rows.next_positions(batch_size)) for batch_size in (4, 2, 2, 2, 2, 2, 7)]
+    assert sizes == [4, 3, 2, 2, 2, 1, 7]
+
+
 def test_a_batch_is_an_empty_shell_at_first():
     batch = Batch(torch.zeros(2, 1), torch.zeros(2))
     assert (batch.columns, batch.logits) == ({}, None)
@@ -248,3 +292,33 @@ def test_statistics_of_evenly_spaced_rows(array, max_rows, used):
     some = array[list(used)]
     np.testing.assert_allclose(mean, some.mean(axis=0))
     np.testing.assert_array_equal([low, high], [some.min(axis=0), some.max(axis=0)])
+
+
+def test_statistics_of_images_broadcast_against_an_image():
+    X = np.random.default_rng(0).normal(size=(6, 2, 3, 4)) * np.reshape([1.0, 7.0], (2, 1, 1))
+    mean, std, low, high = Rows(X).statistics()
+    channels = X.transpose(1, 0, 2, 3).reshape(2, -1)
+    expected = (
+        channels.mean(axis=1),
+        channels.std(axis=1),
+        channels.min(axis=1),
+        channels.max(axis=1),
+    )
+    for actual, values in zip((mean, std, low, high), expected, strict=True):
+        assert actual.shape == (2, 1, 1) and actual.dtype == torch.float32
+        np.testing.assert_allclose(actual[:, 0, 0], values, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(3,), (3, 5), (3, 5, 4, 2)])
+def test_statistics_broadcast_whatever_the_number_of_axes(shape):
+    X = np.random.default_rng(0).normal(size=(8, *shape)).astype(np.float32)
+    (mean, std, _, _), axes = Rows(X).statistics(), (0, *range(2, X.ndim))
+    expected = (X - X.mean(axes, keepdims=True)) / X.std(axes, keepdims=True)
+    np.testing.assert_allclose((torch.from_numpy(X) - mean) / std, expected, atol=1e-5)
+
+
+def test_statistics_of_a_dataset():
+    X = np.random.default_rng(0).normal(size=(2500, 2)).astype(np.float32)
+    mean, std, _, _ = Rows(TensorDataset(torch.from_numpy(X), torch.zeros(2500))).statistics()
+    np.testing.assert_allclose(mean, X.mean(axis=0), atol=1e-5)
+    np.testing.assert_allclose(std, X.std(axis=0), rtol=1e-5)

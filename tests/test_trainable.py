@@ -5,7 +5,12 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from sklunlearn.trainable import head_module, select_parameters, training_only
+from sklunlearn.trainable import (
+    head_module,
+    reinitialize,
+    select_parameters,
+    training_only,
+)
 
 
 def conv_net():
@@ -250,3 +255,102 @@ def test_unknown_name():
     ):
         pass
     assert all(p.requires_grad for p in net.parameters())
+
+
+# New initial weights
+
+
+def seeded(make):
+    torch.manual_seed(5)
+    return make()
+
+
+@pytest.mark.parametrize("trainable", ["all", 3])
+def test_new_weights_are_those_of_a_new_network(trainable):
+    net = conv_net()
+    net(torch.randn(4, 1, 4, 4))  # moves the statistics
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.add_(1)
+    expected = seeded(conv_net)
+    seeded(lambda: reinitialize(net, select_parameters(net, trainable)))
+    assert changed(net, expected.state_dict()) == set()
+
+
+@pytest.mark.parametrize(
+    ("trainable", "names"),
+    [
+        ("head", ["8.weight", "8.bias"]),
+        (2, ["6.weight", "6.bias", "7.weight", "7.bias", "8.weight", "8.bias"]),
+        (
+            lambda name, p: name.startswith("2."),
+            ["2.weight", "2.bias", "2.running_mean", "2.running_var", "2.num_batches_tracked"],
+        ),
+    ],
+)
+def test_only_named_layers_get_new_weights(trainable, names):
+    net = conv_net().train()
+    net(torch.randn(4, 1, 4, 4))
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.add_(1)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    reinitialize(net, select_parameters(net, trainable))
+    assert changed(net, before) == set(names)
+
+
+def test_layers_are_drawn_in_the_order_of_registration():
+    net = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2))
+    expected = seeded(lambda: nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2)))
+    seeded(lambda: reinitialize(net, reversed(select_parameters(net, "all"))))
+    assert changed(net, expected.state_dict()) == set()
+
+
+@pytest.mark.parametrize("everything", [True, False])
+def test_statistics_of_a_batchnorm_without_parameters(everything):
+    net = batchnorm_net(affine=False)
+    net(torch.randn(9, 3) + 3)
+    statistics = net[1].running_mean.clone()
+    reinitialize(net, select_parameters(net, "all" if everything else 1))
+    if everything:
+        assert net[1].running_mean.tolist() == [0] * 4
+        assert net[1].running_var.tolist() == [1] * 4
+        assert net[1].num_batches_tracked == 0
+    else:
+        assert torch.equal(net[1].running_mean, statistics)
+
+
+def test_new_weights_can_be_trained():
+    net = nn.Linear(2, 2)
+    reinitialize(net, ["weight", "bias"])
+    net(torch.ones(1, 2)).sum().backward()
+    assert net.weight.requires_grad and net.weight.is_leaf and net.weight.grad is not None
+
+
+class Scale(nn.Module):
+    """A layer without reset_parameters."""
+
+    def __init__(self):
+        super().__init__()
+        self.factor = nn.Parameter(torch.ones(1))
+
+    def forward(self, x):
+        return self.factor * x
+
+
+@pytest.mark.parametrize(
+    ("names", "layer"),
+    [
+        (["0.weight"], "0"),
+        (["0.weight", "0.bias", "1.factor"], "1"),
+        (["0.weight", "0.bias", "2.bias"], "2"),
+    ],
+)
+def test_layers_that_cannot_get_new_weights(names, layer):
+    net = nn.Sequential(nn.Linear(2, 2), Scale(), nn.Linear(2, 2))
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    with pytest.raises(ValueError, match=rf"The layer '{layer}'.*reset_parameters"):
+        reinitialize(net, names)
+    assert changed(net, before) == set()
+    with pytest.raises(ValueError, match="The layer 'Scale'"):
+        reinitialize(net[1], ["factor"])

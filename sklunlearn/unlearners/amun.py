@@ -48,7 +48,7 @@ class AMUNUnlearner(GradientUnlearner):
         Steps of the search at each radius, each of a tenth of it.
     clip : None, "data" or pair of float, default="data"
         Range of the features during the search: unbounded, that of each feature (or channel) over
-        the forget rows, or (low, high).
+        the retain rows, or (low, high).
     keep_forget : bool, default=True
         Train on the forget rows with their true labels too. False: the second sum is left out.
     retain_weight : float, default=1.0
@@ -58,7 +58,7 @@ class AMUNUnlearner(GradientUnlearner):
     max_epochs : int, default=10
         Passes over all rows and the adversarial ones.
     batch_size : int, default=64
-        Largest number of rows in a step, give or take one; all kinds are mixed in their proportion.
+        Largest number of rows in a step; all kinds are mixed in their proportion.
     optimizer : class or None, default=torch.optim.Adam
         A torch optimizer, with its own defaults. None: SGD with momentum 0.9.
     trainable, freeze_batchnorm, stop_accuracy, max_grad_norm
@@ -78,7 +78,7 @@ class AMUNUnlearner(GradientUnlearner):
         Names of the parameters that the run was allowed to change.
     distances_ : ndarray of shape (n_forget,)
         Distance of each forget row to its adversarial example, in the units of `radius`. 0 for a
-        row that was misclassified already.
+        row that was misclassified already, or for which nothing was found.
 
     Notes
     -----
@@ -166,8 +166,9 @@ class AMUNUnlearner(GradientUnlearner):
 
     def _prepare(self, net, forget, retain):
         net._set_training(False)
-        spread = (retain if len(retain) else forget).statistics(max_rows=1000)[1]
-        clip = forget.statistics()[2:] if self.clip == "data" else self.clip
+        others = retain if len(retain) else forget
+        spread = others.statistics(max_rows=1000)[1]
+        clip = others.statistics()[2:] if self.clip == "data" else self.clip
 
         def search(batch):
             scale = (spread * math.sqrt(batch.X[0].numel())).to(batch.X)

@@ -47,8 +47,7 @@ class BadTeacherUnlearner(GradientUnlearner):
     max_epochs : int, default=10
         Passes over the forget rows and the retain rows that take part.
     batch_size : int, default=64
-        Largest number of rows in a step, give or take one; forget and retain rows are mixed in
-        their proportion.
+        Largest number of rows in a step; forget and retain rows are mixed in their proportion.
     optimizer : class or None, default=torch.optim.Adam
         A torch optimizer, with its own defaults. None: SGD with momentum 0.9.
     trainable, freeze_batchnorm, stop_accuracy, max_grad_norm

@@ -20,12 +20,13 @@ class UNSIRUnlearner(GradientUnlearner):
     r"""UNSIR: unlearning by selective impair and repair, for whole classes.
 
     No forget row is looked at, only which class it is of. For each class :math:`c` to forget,
-    noise :math:`N`, in units of the features' standard deviations, is learned that the network
-    :math:`f_0` before the run does *not* take for that class,
+    noise :math:`N` is learned that the network :math:`f_0` before the run does *not* take for that
+    class,
 
     .. math::
-        \min_N\ -\mathrm{CE}(f_0(N), c) + \lambda\, \overline{\lVert N_i \rVert^2}.
+        \min_N\ -\mathrm{CE}(f_0(\mu + \sigma N), c) + \lambda\, \overline{\lVert N_i \rVert^2},
 
+    with mean :math:`\mu` and standard deviation :math:`\sigma` of each feature of the retain rows.
     The network is impaired by training it on copies of the noise, labelled :math:`c`, mixed with
     retain rows, and repaired by training it on retain rows alone [1]_; both with cross-entropy.
 
@@ -54,8 +55,7 @@ class UNSIRUnlearner(GradientUnlearner):
     max_epochs : int, default=1
         Passes over noise and retain rows to impair.
     batch_size : int, default=64
-        Largest number of rows in a step, give or take one; noise and retain rows are mixed in their
-        proportion.
+        Largest number of rows in a step; noise and retain rows are mixed in their proportion.
     optimizer : class or None, default=torch.optim.Adam
         A torch optimizer, with its own defaults. None: SGD with momentum 0.9.
     trainable, freeze_batchnorm, stop_accuracy, max_grad_norm
