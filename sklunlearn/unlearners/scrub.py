@@ -46,7 +46,8 @@ class SCRUBUnlearner(GradientUnlearner):
         ends with damage that nothing repairs.
     start : {"auto", "max", "min"}, default="auto"
         ``"max"``: as published. ``"min"``: one epoch over the retain rows comes before, in
-        addition. ``"auto"``: ``"min"`` if the network has neither BatchNorm nor dropout.
+        addition. ``"auto"``: ``"min"`` if the network has neither BatchNorm that the run trains nor
+        dropout.
     distill_weight : float, default=0.5
         :math:`\alpha`, weight of the divergence from the teacher on retain rows.
     temperature : float, default=4.0
@@ -89,8 +90,8 @@ class SCRUBUnlearner(GradientUnlearner):
     Notes
     -----
     At the start the student is the teacher, where the divergence and its gradient are 0. The
-    published networks leave that point through the batch statistics of BatchNorm; without BatchNorm
-    and dropout the first pass would go nowhere or, later, anywhere. An epoch over the retain rows
+    published networks leave that point through the batch statistics of BatchNorm; without these and
+    dropout the first pass would go nowhere or, later, anywhere. An epoch over the retain rows
     first, and Adam, is what works there.
 
     References
@@ -176,12 +177,15 @@ class SCRUBUnlearner(GradientUnlearner):
         self._states, self.rewound_to_ = [], None
 
     def _run(self, run, forget, retain):
-        leaves_by_itself = any(
-            isinstance(module, (_BatchNorm, _DropoutNd)) for module in run.module_.modules()
-        )
+        leaves_by_itself = any(map(self._differs_in_training, run.module_.modules()))
         min_first = self.start == "min" or (self.start == "auto" and not leaves_by_itself)
         self._n_before = int(min_first and self.max_epochs > 0)
         self._train_epochs(run, forget, retain, self.max_epochs + self._n_before)
+
+    def _differs_in_training(self, module):
+        if isinstance(module, _BatchNorm):  # frozen, it normalises as that of the teacher does
+            return not self.freeze_batchnorm and all(p.requires_grad for p in module.parameters())
+        return isinstance(module, _DropoutNd) and module.p > 0
 
     def _start_epoch(self, run, epoch, forget, retain):
         if self._held_out is not None and epoch > 1:
