@@ -6,7 +6,6 @@ from numbers import Integral, Real
 import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_consistent_length
 from torch.nn.functional import cross_entropy
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
@@ -16,7 +15,7 @@ from sklunlearn._losses import kl_divergence
 from sklunlearn._nets import forward
 from sklunlearn._teacher import Teacher
 from sklunlearn._training import transform
-from sklunlearn._validation import check_X, encode_labels
+from sklunlearn._validation import check_X_y, encode_labels
 from sklunlearn.gradient import GradientUnlearner
 
 __all__ = ["SCRUBUnlearner"]
@@ -226,10 +225,13 @@ class SCRUBUnlearner(GradientUnlearner):
 
     def _check_held_out(self, forget):
         """Held-out rows of the classes of the forget rows."""
-        X, y = self.rewind
-        check_consistent_length(X, y)
-        X = transform(self.preprocessing_, check_X(self, X, reset=False))
-        y = encode_labels(np.asarray(y), self.classes_)
+        if len(self.rewind) != 2:
+            raise ValueError(
+                f"`rewind` must be a pair (X, y) of held-out rows and their labels, got a "
+                f"{type(self.rewind).__name__} of length {len(self.rewind)}."
+            )
+        X, y = check_X_y(self, *self.rewind, reset=False)
+        X, y = transform(self.preprocessing_, X), encode_labels(y, self.classes_)
         of_their_classes = np.flatnonzero(np.isin(y, np.unique(forget.y)))
         if not len(of_their_classes):
             raise ValueError(
