@@ -6,7 +6,6 @@ from numbers import Integral, Real
 import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_consistent_length
 from torch.nn.functional import cross_entropy
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
@@ -16,7 +15,7 @@ from sklunlearn._losses import kl_divergence
 from sklunlearn._nets import forward
 from sklunlearn._teacher import Teacher
 from sklunlearn._training import transform
-from sklunlearn._validation import check_X, encode_labels
+from sklunlearn._validation import check_X_y, encode_labels
 from sklunlearn.gradient import GradientUnlearner
 
 __all__ = ["SCRUBUnlearner"]
@@ -46,7 +45,8 @@ class SCRUBUnlearner(GradientUnlearner):
         ends with damage that nothing repairs.
     start : {"auto", "max", "min"}, default="auto"
         ``"max"``: as published. ``"min"``: one epoch over the retain rows comes before, in
-        addition. ``"auto"``: ``"min"`` if the network has neither BatchNorm nor dropout.
+        addition. ``"auto"``: ``"min"`` if the network has neither BatchNorm that the run trains nor
+        dropout.
     distill_weight : float, default=0.5
         :math:`\alpha`, weight of the divergence from the teacher on retain rows.
     temperature : float, default=2.0
@@ -89,8 +89,8 @@ class SCRUBUnlearner(GradientUnlearner):
     Notes
     -----
     At the start the student is the teacher, where the divergence and its gradient are 0. The
-    published networks leave that point through the batch statistics of BatchNorm; without BatchNorm
-    and dropout the first pass would go nowhere or, later, anywhere. An epoch over the retain rows
+    published networks leave that point through the batch statistics of BatchNorm; without these and
+    dropout the first pass would go nowhere or, later, anywhere. An epoch over the retain rows
     first, and Adam, is what works there.
 
     References
@@ -176,12 +176,15 @@ class SCRUBUnlearner(GradientUnlearner):
         self._states, self.rewound_to_ = [], None
 
     def _run(self, run, forget, retain):
-        leaves_by_itself = any(
-            isinstance(module, (_BatchNorm, _DropoutNd)) for module in run.module_.modules()
-        )
+        leaves_by_itself = any(map(self._differs_in_training, run.module_.modules()))
         min_first = self.start == "min" or (self.start == "auto" and not leaves_by_itself)
         self._n_before = int(min_first and self.max_epochs > 0)
         self._train_epochs(run, forget, retain, self.max_epochs + self._n_before)
+
+    def _differs_in_training(self, module):
+        if isinstance(module, _BatchNorm):  # frozen, it normalises as that of the teacher does
+            return not self.freeze_batchnorm and all(p.requires_grad for p in module.parameters())
+        return isinstance(module, _DropoutNd) and module.p > 0
 
     def _start_epoch(self, run, epoch, forget, retain):
         if self._held_out is not None and epoch > 1:
@@ -222,10 +225,13 @@ class SCRUBUnlearner(GradientUnlearner):
 
     def _check_held_out(self, forget):
         """Held-out rows of the classes of the forget rows."""
-        X, y = self.rewind
-        check_consistent_length(X, y)
-        X = transform(self.preprocessing_, check_X(self, X, reset=False))
-        y = encode_labels(np.asarray(y), self.classes_)
+        if len(self.rewind) != 2:
+            raise ValueError(
+                f"`rewind` must be a pair (X, y) of held-out rows and their labels, got a "
+                f"{type(self.rewind).__name__} of length {len(self.rewind)}."
+            )
+        X, y = check_X_y(self, *self.rewind, reset=False)
+        X, y = transform(self.preprocessing_, X), encode_labels(y, self.classes_)
         of_their_classes = np.flatnonzero(np.isin(y, np.unique(forget.y)))
         if not len(of_their_classes):
             raise ValueError(
