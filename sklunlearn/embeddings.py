@@ -60,10 +60,10 @@ class HeadInput:
 
     def __init__(self, module, cut=None):
         self.value = None
-        self._handle = find_cut(module, cut).register_forward_pre_hook(self._keep)
+        self._handle = find_cut(module, cut).register_forward_pre_hook(self._keep, with_kwargs=True)
 
-    def _keep(self, layer, args):
-        self.value = args[0].flatten(1)
+    def _keep(self, layer, args, kwargs):
+        self.value = [*args, *kwargs.values()][0].flatten(1)
 
     def remove(self):
         """Take the hook off the network."""

@@ -44,7 +44,9 @@ class SaliencyMask:
             sums = sums + torch.cat([gradient.flatten() for gradient in gradients])
         # By rank: at a threshold, ties (as of dead units) would change how many are chosen.
         chosen = torch.zeros_like(sums, dtype=torch.bool)
-        chosen[sums.abs().topk(math.ceil(self.fraction * len(sums))).indices] = True
+        # Rounded, as 0.07 of 100 is not more than 7, although the product is.
+        n_chosen = math.ceil(round(self.fraction * len(sums), 9))
+        chosen[sums.abs().topk(n_chosen).indices] = True
         parameters = dict(net.module_.named_parameters())
         parts = chosen.split([parameters[name].numel() for name in names])
         masks = {

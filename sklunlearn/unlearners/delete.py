@@ -21,7 +21,8 @@ class DELETEUnlearner(GradientUnlearner):
         + \varphi\, \mathrm{CE}(f_\theta(x_r), y_r), \qquad
         q_k(x) = \frac{p_{0,k}(x)}{1 - p_{0,y}(x)}\ (k \ne y), \quad q_y(x) = 0.
 
-    At the start the first term is :math:`-\log(1 - p_{0,y})`.
+    At the start the first term is :math:`-\log(1 - p_{0,y})`, if the network has neither BatchNorm
+    nor dropout.
 
     Parameters
     ----------

@@ -6,7 +6,7 @@ import torch
 from sklearn.utils._param_validation import Interval
 from torch.nn.functional import cosine_similarity, cross_entropy
 
-from sklunlearn._losses import other_classes
+from sklunlearn._losses import other_classes, retained_classes
 from sklunlearn.embeddings import HeadInput, class_centroids, embed
 from sklunlearn.gradient import GradientUnlearner
 
@@ -75,6 +75,7 @@ class DUCKUnlearner(GradientUnlearner):
 
     Notes
     -----
+    - Only parameters before the cut move embeddings: with ``trainable="head"`` the distance stays.
     - Each row has its target once and for all. In the published code the list of targets goes out
       of step with the rows after the first epoch, and classes are counted without the removed
       ones, so that a row's own class can be its target.
@@ -164,8 +165,8 @@ class DUCKUnlearner(GradientUnlearner):
         embeddings = embed(net, forget, self.cut)
         similarities = torch.stack([cosine_similarity(embeddings, mu[None]) for mu in centroids], 1)
         # A class without a retain row has no centroid; a row's own class is never its target.
-        allowed = other_classes(forget.y, ~centroids[:, 0].isnan())
-        allowed &= ~centroids[:, 0].isnan()
+        known = retained_classes(retain, n_classes)
+        allowed = other_classes(forget.y, known) & known
         if not allowed.any(dim=1).all():
             raise ValueError(
                 "Some forget rows are of the only class that is retained, so that there is no "

@@ -208,7 +208,7 @@ class UNSIRUnlearner(GradientUnlearner):
             vars(run)["lr"] = self.repair_lr
             run.initialize_optimizer()
             no_noise = forget.select(torch.arange(0))
-            self._train_epochs(run, no_noise, retain, self.repair_epochs)
+            self._train_epochs(run, no_noise, retain, self.repair_epochs, may_stop=False)
 
     def _steps(self, epoch, forget, retain):
         return mixed(forget, retain, self.batch_size)
