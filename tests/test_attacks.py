@@ -128,7 +128,7 @@ def test_number_of_doublings():
 
 def test_no_gradient():
     module = linear(np.zeros((2, 2)), np.array([1.0, 0.0]))
-    X, labels, distances = search(ROWS, np.zeros(4, dtype=int), module)
+    X, labels, distances = search(ROWS, np.zeros(4, dtype=int), module, max_doublings=5)
     np.testing.assert_array_equal(X, ROWS)
     np.testing.assert_array_equal(labels, 0)
     np.testing.assert_array_equal(distances, 0)
@@ -167,7 +167,7 @@ def test_feature_of_scale_zero_is_not_moved():
     np.testing.assert_array_equal(labels, 1 - CLASSES)
     exact = np.abs(3 * ROWS[:, 0] + 4 * ROWS[:, 1] - 1) / 3
     assert (distances > exact).all() and (distances <= np.maximum(1.2 * exact, 0.003)).all()
-    nowhere = search(scale=0.0)
+    nowhere = search(scale=0.0, max_doublings=3)
     np.testing.assert_array_equal(nowhere[0], ROWS)
     np.testing.assert_array_equal(nowhere[1], CLASSES)
 
@@ -204,7 +204,7 @@ def test_points_stay_in_range():
 @pytest.mark.parametrize("clip", [(0.2, 0.9), [0.2, 0.9]])
 def test_range_of_numbers(clip):
     # Within it every point is of class 0, for 3 * 0.2 + 4 * 0.2 > 1.
-    X, labels, distances = search(ROWS[1:2], CLASSES[1:2], clip=clip)
+    X, labels, distances = search(ROWS[1:2], CLASSES[1:2], clip=clip, max_doublings=5)
     np.testing.assert_array_equal(X, ROWS[1:2])
     assert labels == [0] and distances == [0]
 

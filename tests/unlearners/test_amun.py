@@ -143,7 +143,9 @@ def test_misclassified_rows_stand_for_themselves():
 
 
 def test_network_that_says_the_same_everywhere():
-    unlearner = unlearn(linear(np.zeros((2, 2)), [0.1, 0.0]), y=0 * Y, make=Recorder)
+    unlearner = unlearn(
+        linear(np.zeros((2, 2)), [0.1, 0.0]), y=0 * Y, make=Recorder, max_doublings=5
+    )
     found, labels = unlearner.pool_
     np.testing.assert_array_equal(found, X[FORGET + FORGET])
     np.testing.assert_array_equal(labels, 0)
