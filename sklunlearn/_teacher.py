@@ -9,7 +9,7 @@ __all__ = ["Teacher"]
 
 
 class Teacher:
-    """Logits of a fixed network for batches of rows.
+    """Logits of a fixed network for batches of rows. No two teachers may share rows.
 
     Parameters
     ----------

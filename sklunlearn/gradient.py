@@ -328,6 +328,13 @@ class GradientUnlearner(BaseUnlearner):
             progress.close()
             del vars(run)["get_loss"]  # it refers to `run`, whose optimizer would live on
 
+    def _restart_optimizer(self, run, lr):
+        """For another phase: the optimizer as if it were new, with another learning rate."""
+        # The object stays, as callbacks may hold it.
+        run.optimizer_.state.clear()
+        for group in run.optimizer_.param_groups:
+            group["lr"] = lr
+
     def _is_correct(self, net, output, batch):
         # Of the classes alone: during a run the network may have an output that stands for none.
         logits = logits_of(net, output)[:, : len(self.classes_)]

@@ -181,8 +181,7 @@ class DUCKUnlearner(GradientUnlearner):
             super()._run(run, forget, retain)
             if self.tune_epochs and self.forget_weight and self.retain_weight:
                 self._pull, self._tunes = self.forget_weight / 10, True
-                vars(run)["lr"] = self.tune_lr
-                run.initialize_optimizer()
+                self._restart_optimizer(run, self.tune_lr)
                 self._train_epochs(run, forget, retain, self.tune_epochs, may_stop=False)
 
     def _steps(self, epoch, forget, retain):

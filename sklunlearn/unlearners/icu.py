@@ -39,8 +39,8 @@ class ICUUnlearner(GradientUnlearner):
         :math:`\alpha`, weight of the ascent on forget rows.
     distill_weight : float, default=1.0
         :math:`\beta`, weight of the original's probabilities of the neighbours.
-    threshold : float or None, default=None
-        :math:`\tau`. None: one over the number of classes.
+    threshold : float, default=0.0
+        :math:`\tau`. 0: a row is pushed until another class is preferred.
     cut : str or None, default=None
         Name of the submodule whose input is the embedding. None: the last layer with parameters.
     retain_weight : float, default=0.5
@@ -99,7 +99,7 @@ class ICUUnlearner(GradientUnlearner):
         **GradientUnlearner._parameter_constraints,
         "forget_weight": [Interval(Real, 0, None, closed="left")],
         "distill_weight": [Interval(Real, 0, None, closed="left")],
-        "threshold": [Interval(Real, 0, 1, closed="both"), None],
+        "threshold": [Interval(Real, 0, 1, closed="both")],
         "cut": [str, None],
     }
 
@@ -109,7 +109,7 @@ class ICUUnlearner(GradientUnlearner):
         *,
         forget_weight=1.0,
         distill_weight=1.0,
-        threshold=None,
+        threshold=0.0,
         cut=None,
         retain_weight=0.5,
         lr=0.001,
@@ -162,12 +162,10 @@ class ICUUnlearner(GradientUnlearner):
         return forget, neighbors
 
     def _start_epoch(self, run, epoch, forget, retain):
-        threshold = 1 / len(self.classes_) if self.threshold is None else self.threshold
-
         def is_active(net, output, batch):
             probabilities = probabilities_of(net, output)
             own = probabilities.gather(1, batch.y[:, None])[:, 0]
-            return (probabilities.argmax(dim=1) == batch.y) & (own > threshold)
+            return (probabilities.argmax(dim=1) == batch.y) & (own > self.threshold)
 
         self._active = torch.from_numpy(np.flatnonzero(forward(run, forget, is_active)))
         self.n_active_.append(len(self._active))

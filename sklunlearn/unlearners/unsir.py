@@ -19,7 +19,7 @@ __all__ = ["UNSIRUnlearner"]
 class UNSIRUnlearner(GradientUnlearner):
     r"""UNSIR: unlearning by selective impair and repair, for whole classes.
 
-    No forget row is looked at, only which class it is of. For each class :math:`c` to forget,
+    No forget row is trained on, it is only asked which class it is of. For each class :math:`c` to forget,
     noise :math:`N` is learned that the network :math:`f_0` before the run does *not* take for that
     class,
 
@@ -84,7 +84,10 @@ class UNSIRUnlearner(GradientUnlearner):
     - In the published code three noise images stand for the batch, by a slip, and all carry the
       label 0. The network is left in training mode while noise is learned, which moves BatchNorm
       statistics; here it is in evaluation mode.
-    - For a table, noise in columns that stand for categories means little.
+    - For a table, noise in columns that stand for categories means little. A linear model hardly
+      forgets: what the noise teaches it lies in other directions than the rows. And the repair
+      needs rows: on a small table, the few steps of some epochs do not mend the network.
+    - `stop_accuracy` and a saliency mask do look at the forget rows.
 
     References
     ----------
@@ -205,8 +208,7 @@ class UNSIRUnlearner(GradientUnlearner):
     def _run(self, run, forget, retain):
         super()._run(run, forget, retain)
         if self.repair_epochs:
-            vars(run)["lr"] = self.repair_lr
-            run.initialize_optimizer()
+            self._restart_optimizer(run, self.repair_lr)
             no_noise = forget.select(torch.arange(0))
             self._train_epochs(run, no_noise, retain, self.repair_epochs, may_stop=False)
 

@@ -218,12 +218,12 @@ def test_a_row_must_be_retained():
 # Rows that are left out
 
 
-@pytest.mark.parametrize("threshold", [None, 0.0, 0.5, 0.8, 0.97, 1.0])
+@pytest.mark.parametrize("threshold", [0.0, 0.5, 0.8, 0.97, 1.0])
 def test_threshold(threshold):
     # One row is of a class that the network does not prefer.
     y = Y.copy()
     y[2] = (y[2] + 1) % 3
-    active = np.flatnonzero(OWN > (1 / 3 if threshold is None else threshold))
+    active = np.flatnonzero(OWN > threshold)
     active = active[active != 2]
     unlearner = unlearn(y=y, make=Recorder, threshold=threshold)
     assert unlearner.n_active_ == [len(active)]
@@ -301,7 +301,7 @@ def test_stop_accuracy(stop_accuracy):
 
 def test_active_rows_are_told_in_evaluation_mode():
     module = nn.Sequential(linear(), nn.Dropout(0.999))  # in training mode all logits are 0
-    assert unlearn(module, y=Y, threshold=None, lr=1e-6, max_epochs=2).n_active_ == [6, 6]
+    assert unlearn(module, y=Y, threshold=0.0, lr=1e-6, max_epochs=2).n_active_ == [6, 6]
 
 
 # Whole runs
