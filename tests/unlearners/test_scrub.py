@@ -45,6 +45,7 @@ class Recorder(SCRUBUnlearner):
 
     def _loss(self, module, forget, retain):
         assert (forget is None) != (retain is None)
+        assert module.training and not self.teacher_.training
         self.epochs_[-1].append(("max", len(forget)) if retain is None else ("min", len(retain)))
         self.students_.append(module)
         loss = super()._loss(module, forget, retain)
@@ -147,6 +148,13 @@ def test_teacher_is_the_network_as_it_was(module):
     assert unlearner.net_.module_ is not module
     assert changed(before, module) == []
     assert "weight" in " ".join(changed(before, unlearner.net_.module_))
+
+
+def test_teacher_is_in_evaluation_mode_right_after_its_training():
+    rows = TensorDataset(torch.tensor(X), torch.tensor(Y))  # it is asked anew for each batch
+    net = make_net(network()).set_params(max_epochs=1)
+    unlearner = Recorder(net, max_epochs=2, lr=0.01, random_state=0).fit(rows, forget=FORGET)
+    assert len(unlearner.norms_) == 4
 
 
 @pytest.mark.parametrize("start", ["auto", "max", "min"])
