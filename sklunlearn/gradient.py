@@ -8,7 +8,7 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval
 from skorch import NeuralNet, NeuralNetClassifier
 from skorch.callbacks import GradientNormClipping
 from tqdm.auto import trange
@@ -20,7 +20,7 @@ from sklunlearn._training import transform
 from sklunlearn.base import BaseUnlearner
 from sklunlearn.exceptions import DivergenceError
 from sklunlearn.saliency import SaliencyMask, updating_only
-from sklunlearn.trainable import select_parameters, training_only
+from sklunlearn.trainable import TRAINABLE, select_parameters, training_only
 
 __all__ = ["GradientUnlearner"]
 
@@ -90,12 +90,7 @@ class GradientUnlearner(BaseUnlearner):
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "optimizer": [type, None],
         "retain_weight": [Interval(Real, 0, None, closed="left")],
-        "trainable": [
-            StrOptions({"all", "head"}),
-            Interval(Integral, 1, None, closed="left"),
-            callable,
-            SaliencyMask,
-        ],
+        "trainable": [*TRAINABLE, SaliencyMask],
         "freeze_batchnorm": ["boolean"],
         "stop_accuracy": [Interval(Real, 0, 1, closed="both"), None],
         "max_grad_norm": [Interval(Real, 0, None, closed="neither"), None],

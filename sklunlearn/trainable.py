@@ -3,11 +3,19 @@
 import contextlib
 import numbers
 
+from sklearn.utils._param_validation import Interval, StrOptions
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrize import is_parametrized
 
-__all__ = ["head_module", "reinitialize", "select_parameters", "training_only"]
+__all__ = ["TRAINABLE", "head_module", "reinitialize", "select_parameters", "training_only"]
+
+# Constraint of a parameter `trainable`, in scikit-learn's form.
+TRAINABLE = [
+    StrOptions({"all", "head"}),
+    Interval(numbers.Integral, 1, None, closed="left"),
+    callable,
+]
 
 
 def select_parameters(module, trainable):
@@ -56,7 +64,8 @@ def select_parameters(module, trainable):
 
     Examples
     --------
-    >>> from torch import nn
+    >>> from sklearn.utils._param_validation import Interval, StrOptions
+    from torch import nn
     >>> from sklunlearn.trainable import select_parameters
     >>> net = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.ReLU(), nn.Linear(3, 2))
     >>> select_parameters(net, "head")
@@ -100,7 +109,8 @@ def head_module(module):
 
     Examples
     --------
-    >>> from torch import nn
+    >>> from sklearn.utils._param_validation import Interval, StrOptions
+    from torch import nn
     >>> from sklunlearn.trainable import head_module
     >>> head_module(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)))
     ('2', Linear(in_features=3, out_features=2, bias=True))
@@ -134,7 +144,8 @@ def reinitialize(module, names):
 
     Examples
     --------
-    >>> from torch import nn
+    >>> from sklearn.utils._param_validation import Interval, StrOptions
+    from torch import nn
     >>> from sklunlearn.trainable import reinitialize, select_parameters
     >>> net = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
     >>> before = [p.clone() for p in net.parameters()]
@@ -169,7 +180,9 @@ def training_only(module, names, *, freeze_batchnorm):
     On entry ``requires_grad`` becomes True for the named parameters and False for all others. The
     running statistics of a frozen BatchNorm layer stay as they are, although training mode moves
     them even when no parameter is trained: a hook puts the layer in evaluation mode before each of
-    its forward passes, also after ``module.train()``. On exit, also by an exception, the hooks
+    its forward passes, also after ``module.train()``. So does one for a layer that is not frozen,
+    when a batch has a single value a channel, which torch could not train on; ``module.train()``
+    ends that. On exit, also by an exception, the hooks
     are removed and every ``requires_grad`` and ``training`` flag is as it was on entry.
 
     Parameters
@@ -196,7 +209,8 @@ def training_only(module, names, *, freeze_batchnorm):
 
     Examples
     --------
-    >>> from torch import nn
+    >>> from sklearn.utils._param_validation import Interval, StrOptions
+    from torch import nn
     >>> from sklunlearn.trainable import training_only
     >>> net = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
     >>> with training_only(net, ["1.weight"], freeze_batchnorm=True):
@@ -221,9 +235,11 @@ def training_only(module, names, *, freeze_batchnorm):
         return freeze_batchnorm or not kept_training
 
     hooks = [
-        layer.register_forward_pre_hook(_to_evaluation_mode)
+        layer.register_forward_pre_hook(
+            _to_evaluation_mode if is_frozen(layer) else _to_evaluation_mode_for_one_value
+        )
         for layer in module.modules()
-        if isinstance(layer, _BatchNorm) and is_frozen(layer)
+        if isinstance(layer, _BatchNorm)
     ]
     requires_grad = [(p, p.requires_grad) for p in parameters.values()]
     training = [(submodule, submodule.training) for submodule in module.modules()]
@@ -243,6 +259,12 @@ def training_only(module, names, *, freeze_batchnorm):
 def _to_evaluation_mode(layer, args):
     # A plain function and not a lambda: a callback may pickle the network during the run.
     layer.eval()
+
+
+def _to_evaluation_mode_for_one_value(layer, args):
+    # One value a channel has no spread to normalise by: torch refuses it in training mode.
+    if layer.training and args[0].numel() == args[0].shape[1]:
+        layer.eval()
 
 
 def _layers(module):

@@ -906,3 +906,42 @@ def test_run_needs_three_copies_of_the_weights(data, make):
         unlearner.unlearn(*data, forget=range(N_FORGET))
     copies = memory.peak / sum(p.nbytes for p in weights)
     assert 2.9 < copies < 3.1
+
+
+def test_a_batch_of_one_row_is_normalised_as_in_evaluation(data):
+    # torch refuses to train BatchNorm on one value a channel.
+    class Logits(SquareUnlearner):
+        def _loss(self, module, forget, retain):
+            seen.append((len(forget), forget.logits.detach().clone(), module[1].training))
+            return super()._loss(module, forget, retain)
+
+    seen, module = [], make_module()
+    unlearner = Logits(
+        FrozenEstimator(make_net(module)), retain_weight=0, max_epochs=1, random_state=0
+    )
+    unlearner.fit(*data).unlearn(*data, forget=[3])
+    [(n, logits, training)] = seen
+    with torch.no_grad():
+        torch.testing.assert_close(logits, module(torch.from_numpy(data[0][3:4])))
+    assert n == 1
+    assert not training
+    assert changed(unlearner.net_.module_, module)
+    statistics = ["1.running_mean", "1.running_var", "1.num_batches_tracked"]
+    assert not set(statistics) & set(changed(unlearner.net_.module_, module))
+
+
+def test_a_phase_with_another_learning_rate_keeps_the_schedule(data):
+    class TwoPhases(SquareUnlearner):
+        def _run(self, run, forget, retain):
+            self.lr_ = []
+            super()._run(run, forget, retain)
+            self._restart_optimizer(run, 0.01)
+            assert not run.optimizer_.state
+            super()._run(run, forget, retain)
+
+        def _start_epoch(self, run, epoch, forget, retain):
+            self.lr_.append(run.optimizer_.param_groups[0]["lr"])
+
+    schedule = LRScheduler("StepLR", step_size=1, gamma=0.5)
+    unlearner = unlearn(make_module(), data, make=TwoPhases, max_epochs=2, callbacks=[schedule])
+    np.testing.assert_allclose(unlearner.lr_, [0.05, 0.025, 0.01, 0.005])

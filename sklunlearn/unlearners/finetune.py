@@ -6,6 +6,7 @@ from sklearn.utils._param_validation import Interval
 from torch.nn.functional import cross_entropy
 
 from sklunlearn.gradient import GradientUnlearner
+from sklunlearn.saliency import SaliencyMask
 from sklunlearn.trainable import reinitialize, select_parameters
 
 __all__ = ["FineTuneUnlearner"]
@@ -33,7 +34,7 @@ class FineTuneUnlearner(GradientUnlearner):
         :math:`\gamma`, weight of the sum of the absolute values of all weights that are trained.
     reinitialize : bool, default=False
         Draw new initial weights for what `trainable` selects; each layer by its own
-        ``reset_parameters``. With ``trainable="all"`` this is retraining.
+        ``reset_parameters``. With ``trainable="all"`` this is retraining, by this run's settings.
     lr : float, default=0.05
         Learning rate.
     max_epochs : int, default=10
@@ -135,6 +136,11 @@ class FineTuneUnlearner(GradientUnlearner):
 
     def _begin(self, net):
         run = super()._begin(net)
+        if self.reinitialize and isinstance(self.trainable, SaliencyMask):
+            raise ValueError(
+                "`reinitialize=True` draws the weights of whole layers anew: give `trainable` as "
+                f"'all', 'head', a number of layers or a function, not {self.trainable!r}."
+            )
         if self.reinitialize:
             reinitialize(run.module_, select_parameters(run.module_, self.trainable))
         return run

@@ -41,7 +41,8 @@ class NegGradUnlearner(GradientUnlearner):
         Passes over the retain rows, with the forget rows cycled beside them; with
         ``retain_weight=0``, over the forget rows.
     batch_size : int, default=64
-        Largest number of forget rows in a step, and number of retain rows beside them.
+        Largest number of retain rows in a step, and number of forget rows beside them; with
+        ``retain_weight=0``, of forget rows.
     optimizer : class or None, default=torch.optim.Adam
         A torch optimizer, with its own defaults. None: SGD with momentum 0.9.
     trainable, freeze_batchnorm, stop_accuracy, max_grad_norm

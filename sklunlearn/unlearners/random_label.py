@@ -20,17 +20,19 @@ class RandomLabelUnlearner(GradientUnlearner):
         \min_\theta\ \frac{\sum_f \mathrm{CE}(f_\theta(x), \tilde y)
         + \varphi \sum_r \mathrm{CE}(f_\theta(x_r), y_r)}{n_f + n_r},
 
-    where :math:`\tilde y` is drawn uniformly from the other classes [1]_.
+    where :math:`\tilde y` is drawn uniformly from the other classes [1]_, unless `exclude_true` is
+    False.
 
     Parameters
     ----------
     estimator : skorch classifier, Pipeline, FrozenEstimator or None, default=None
         What learns; see :class:`sklunlearn.base.BaseUnlearner`.
-    resample : {"epoch", "once", "batch"}, default="epoch"
-        When labels are drawn anew.
+    resample : {"epoch", "once"}, default="epoch"
+        Whether labels are drawn anew before each epoch.
     exclude_true : bool, default=True
         Draw from the classes other than the row's own, and other than those of which no row is
-        retained. False: from all classes, the row's own included, as some implementations do.
+        retained; if that leaves none, from all but its own. False: from all classes, the row's own
+        included, as some implementations do.
     retain_weight : float, default=1.0
         :math:`\varphi`, weight of the retain rows. 0: they do not take part.
     lr : float, default=0.01
@@ -83,7 +85,7 @@ class RandomLabelUnlearner(GradientUnlearner):
 
     _parameter_constraints = {
         **GradientUnlearner._parameter_constraints,
-        "resample": [StrOptions({"epoch", "once", "batch"})],
+        "resample": [StrOptions({"epoch", "once"})],
         "exclude_true": ["boolean"],
     }
 
@@ -143,15 +145,12 @@ class RandomLabelUnlearner(GradientUnlearner):
         return mixed(forget, retain, self.batch_size)
 
     def _loss(self, module, forget, retain):
-        labels = forget["label"]
-        if self.resample == "batch":
-            labels = self._draw_labels(forget.y)
-        total = cross_entropy(forget.logits, labels, reduction="sum")
-        total += self.retain_weight * cross_entropy(retain.logits, retain.y, reduction="sum")
-        return total / (len(forget) + len(retain))
+        of_forget = cross_entropy(forget.logits, forget["label"], reduction="sum")
+        of_retain = cross_entropy(retain.logits, retain.y, reduction="sum")
+        return (of_forget + self.retain_weight * of_retain) / (len(forget) + len(retain))
 
     def _draw_labels(self, y):
         shares = torch.ones(len(y), len(self.classes_), device=y.device)
         if self.exclude_true:
             shares = other_classes(y, self._retained).to(shares.dtype)
-        return shares.multinomial(1).squeeze(1) if len(y) else y
+        return shares.multinomial(1).squeeze(1)

@@ -5,6 +5,7 @@ from numbers import Real
 from sklearn.utils._param_validation import Interval
 
 from sklunlearn.saliency import saliency_mask
+from sklunlearn.trainable import TRAINABLE
 from sklunlearn.unlearners.random_label import RandomLabelUnlearner
 
 __all__ = ["SalUnUnlearner"]
@@ -30,11 +31,12 @@ class SalUnUnlearner(RandomLabelUnlearner):
         Share of the weights that may change, chosen by rank: it sets :math:`\gamma`.
     trainable : {"all", "head"}, int or callable, default="all"
         Parameters among which the weights are chosen.
-    resample : {"epoch", "once", "batch"}, default="epoch"
-        When labels are drawn anew.
+    resample : {"epoch", "once"}, default="epoch"
+        Whether labels are drawn anew before each epoch.
     exclude_true : bool, default=True
         Draw from the classes other than the row's own, and other than those of which no row is
-        retained.
+        retained; if that leaves none, from all but its own. False: from all classes, the row's own
+        included, as some implementations do.
     retain_weight : float, default=1.0
         Weight of the retain rows. 0: they do not take part.
     lr : float, default=0.01
@@ -70,7 +72,8 @@ class SalUnUnlearner(RandomLabelUnlearner):
     The published code draws the row's own class too, and alternates passes over the forget and the
     retain rows; an earlier version let weight decay and momentum move weights outside the mask.
     Here those stay bit for bit as they were. Statistics of BatchNorm layers have no gradient and
-    are not masked: keep them with `freeze_batchnorm`.
+    are not masked: keep them with `freeze_batchnorm`. A bias before BatchNorm has a gradient in
+    evaluation mode, in which the mask is found, but none in training mode: it may take up a place.
 
     References
     ----------
@@ -91,6 +94,8 @@ class SalUnUnlearner(RandomLabelUnlearner):
     _parameter_constraints = {
         **RandomLabelUnlearner._parameter_constraints,
         "fraction": [Interval(Real, 0, 1, closed="right")],
+        # Not a mask: that is what `fraction` makes.
+        "trainable": TRAINABLE,
     }
 
     def __init__(

@@ -93,6 +93,9 @@ class SCRUBUnlearner(GradientUnlearner):
     dropout the first pass would go nowhere or, later, anywhere. An epoch over the retain rows
     first, and Adam, is what works there.
 
+    In the published runs the learning rate decays by a tenth after some epochs: that is left to
+    skorch's ``LRScheduler`` in `callbacks`.
+
     References
     ----------
     .. [1] M. Kurmanji, P. Triantafillou, J. Hayes and E. Triantafillou (2023). Towards Unbounded

@@ -4,14 +4,14 @@ from numbers import Integral, Real
 
 import numpy as np
 import torch
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval
 
 from sklunlearn._data import Rows
 from sklunlearn._gradients import loss_gradients
 from sklunlearn._nets import copy_net, forward, logits_of, resume_training
 from sklunlearn._training import transform
 from sklunlearn.base import BaseUnlearner
-from sklunlearn.trainable import select_parameters
+from sklunlearn.trainable import TRAINABLE, select_parameters
 
 __all__ = ["SSDUnlearner"]
 
@@ -96,11 +96,7 @@ class SSDUnlearner(BaseUnlearner):
         "dampening": [Interval(Real, 0, None, closed="left")],
         "max_retain_drop": [Interval(Real, 0, 1, closed="both"), None],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
-        "trainable": [
-            StrOptions({"all", "head"}),
-            Interval(Integral, 1, None, closed="left"),
-            callable,
-        ],
+        "trainable": TRAINABLE,
     }
 
     def __init__(

@@ -19,9 +19,9 @@ __all__ = ["UNSIRUnlearner"]
 class UNSIRUnlearner(GradientUnlearner):
     r"""UNSIR: unlearning by selective impair and repair, for whole classes.
 
-    No forget row is trained on, it is only asked which class it is of. For each class :math:`c` to forget,
-    noise :math:`N` is learned that the network :math:`f_0` before the run does *not* take for that
-    class,
+    No forget row is trained on, it is only asked which class it is of. For each class :math:`c` to
+    forget, noise :math:`N` is learned that the network :math:`f_0` before the run does *not* take
+    for that class,
 
     .. math::
         \min_N\ -\mathrm{CE}(f_0(\mu + \sigma N), c) + \lambda\, \overline{\lVert N_i \rVert^2},

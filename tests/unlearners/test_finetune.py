@@ -27,6 +27,7 @@ from torch.utils.data import TensorDataset
 from sklunlearn import FineTuneUnlearner, RetrainUnlearner
 from sklunlearn._data import BatchLoader
 from sklunlearn.networks import MLP
+from sklunlearn.saliency import saliency_mask
 
 X_RETAIN, Y_RETAIN = X[~FORGET], Y[~FORGET]
 
@@ -230,3 +231,13 @@ def test_nothing_to_retain():
     unlearner = FineTuneUnlearner(FrozenEstimator(make_net(linear()))).fit(X, Y)
     with pytest.raises(ValueError, match="forget"):
         unlearner.unlearn(X, Y, forget=np.ones(20, dtype=bool))
+
+
+def test_new_weights_are_for_whole_layers(trained_net, X, y):
+    unlearner = FineTuneUnlearner(
+        FrozenEstimator(trained_net), reinitialize=True, trainable=saliency_mask(0.5)
+    ).fit(X, y)
+    net = unlearner.net_
+    with pytest.raises(ValueError, match="whole layers.*'head'.*saliency_mask"):
+        unlearner.unlearn(X, y, forget=[0, 1])
+    assert unlearner.net_ is net

@@ -63,7 +63,7 @@ def labels_by_epoch(y, forget, max_epochs, batch_size=6, weight=None, **params):
 TWO = {"weight": WEIGHT[:2], "bias": BIAS[:2], "y": Y % 2}
 
 
-@pytest.mark.parametrize("resample", ["once", "epoch", "batch"])
+@pytest.mark.parametrize("resample", ["once", "epoch"])
 @pytest.mark.parametrize("retain_weight", [0.0, 0.4, 1.0])
 def test_two_classes_are_flipped(retain_weight, resample):
     weight, bias, y = TWO.values()
@@ -126,11 +126,10 @@ def is_uniform(drawn, classes):
     return chisquare(counts[classes]).pvalue > 1e-4
 
 
-@pytest.mark.parametrize("resample", ["epoch", "batch"])
 @pytest.mark.parametrize("retain_weight", [0.0, 1.0])
-def test_other_classes_are_drawn_uniformly(resample, retain_weight):
+def test_other_classes_are_drawn_uniformly(retain_weight):
     y, forget = np.arange(64) % 4, np.arange(64) < 32
-    params = {"resample": resample, "retain_weight": retain_weight, "batch_size": 16}
+    params = {"retain_weight": retain_weight, "batch_size": 16}
     labels = labels_by_epoch(y, forget, 60, **params)
     assert (labels != y[forget]).all()
     for k in range(4):
@@ -175,7 +174,7 @@ def test_true_class_and_removed_classes_may_be_included():
 
 
 @pytest.mark.parametrize("exclude_true", [True, False])
-@pytest.mark.parametrize("resample, is_new", [("once", False), ("epoch", True), ("batch", True)])
+@pytest.mark.parametrize("resample, is_new", [("once", False), ("epoch", True)])
 def test_when_labels_are_drawn_anew(resample, is_new, exclude_true):
     y, forget = np.arange(40) % 4, np.arange(40) < 24
     labels = labels_by_epoch(y, forget, 5, resample=resample, exclude_true=exclude_true)
@@ -223,7 +222,7 @@ def test_retain_rows_without_weight_take_no_part():
         params = {"retain_weight": 0, "batch_size": 3, "max_epochs": 2}
         unlearner = unlearn(RandomLabelUnlearner, network(), rows, **params)
         states.append(state_of(unlearner.net_.module_))
-        assert unlearner.history_[:, "batches", :, "train_batch_size"] == [[2, 3, 2]] * 2
+        assert unlearner.history_[:, "batches", :, "train_batch_size"] == [[3, 2, 2]] * 2
     assert changed(states[0], unlearner.net_.module_) == []
 
 

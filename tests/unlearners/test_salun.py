@@ -22,6 +22,7 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import TensorDataset
 
 from sklunlearn import RandomLabelUnlearner, SalUnUnlearner
+from sklunlearn.saliency import saliency_mask
 
 
 def chosen(module, batches, fraction, names=None):
@@ -161,3 +162,8 @@ def test_one_bias_can_forget_a_class():
     after = np.where(moved, unlearner.net_.module_.bias.detach().numpy(), BIAS)
     assert (logits(WEIGHT, after, X[forget]).argmax(axis=1) != 3).all()
     assert_head(unlearner, WEIGHT, after)
+
+
+def test_a_mask_is_no_choice_of_layers_for_the_mask():
+    with pytest.raises(ValueError, match="'trainable' parameter of SalUnUnlearner"):
+        SalUnUnlearner(trainable=saliency_mask(0.5)).fit(np.eye(4), [0, 1, 0, 1])
