@@ -238,6 +238,6 @@ def test_new_weights_are_for_whole_layers(trained_net, X, y):
         FrozenEstimator(trained_net), reinitialize=True, trainable=saliency_mask(0.5)
     ).fit(X, y)
     net = unlearner.net_
-    with pytest.raises(ValueError, match="whole layers.*'head'.*saliency_mask"):
+    with pytest.raises(ValueError, match=r"whole layers.*'head'.*saliency_mask"):
         unlearner.unlearn(X, y, forget=[0, 1])
     assert unlearner.net_ is net
