@@ -1,0 +1,78 @@
+"""What the pictures have in common: colours, markers, room and legends."""
+
+import numpy as np
+
+__all__ = [
+    "FORGET_COLOR",
+    "LINE_COLOR",
+    "RETAIN_COLOR",
+    "class_styles",
+    "legend_beside",
+    "make_axes",
+]
+
+# The Okabe-Ito palette, whose colours colour-blind people can tell apart. Vermilion stands for
+# what is to be forgotten in every picture; black and the grey are free for anything else.
+FORGET_COLOR, LINE_COLOR, RETAIN_COLOR = "#D55E00", "#0072B2", "#8793A0"
+_CLASS_COLORS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#F0E442", "#8793A0"]
+_CLASS_MARKERS = ["o", "s", "^", "D", "v", "p", "<", "h", ">"]
+
+
+def class_styles(n_classes):
+    """Colour and marker of each class; no pair occurs twice among the first 63."""
+    return [
+        (_CLASS_COLORS[i % len(_CLASS_COLORS)], _CLASS_MARKERS[i % len(_CLASS_MARKERS)])
+        for i in range(n_classes)
+    ]
+
+
+def make_axes(ax, n_rows=1, n_columns=1, *, size, sharex=False, sharey=False):
+    """Axes for the panels of a picture.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes, array-like of Axes, or None
+        One Axes is used for a picture of one panel, and otherwise divided among the panels. Of
+        several there must be one a panel. None: a new figure.
+    n_rows, n_columns : int, default=1
+        Of the panels.
+    size : (float, float)
+        Width and height of a panel of a new figure, in inches.
+    sharex, sharey : bool, default=False
+        Whether the panels have the same limits; given Axes stay as they are.
+
+    Returns
+    -------
+    axes : ndarray of Axes of shape (n_rows * n_columns,)
+    """
+    n_panels = n_rows * n_columns
+    sharing = {"sharex": sharex, "sharey": sharey, "squeeze": False}
+    if ax is None:
+        import matplotlib.pyplot as plt
+
+        figsize = (n_columns * size[0], n_rows * size[1])
+        _, axes = plt.subplots(n_rows, n_columns, figsize=figsize, layout="constrained", **sharing)
+        return axes.ravel()
+    given = np.ravel(np.asarray(ax, dtype=object))
+    if len(given) == n_panels:
+        return given
+    if len(given) > 1:
+        raise ValueError(
+            f"`ax` holds {len(given)} Axes, but the picture has {n_panels} panels: pass one Axes a "
+            "panel, a single Axes to be divided among them, or None."
+        )
+    spec = given[0].get_subplotspec()
+    if spec is None:
+        raise ValueError(
+            f"`ax` is an Axes that is not part of a grid, which cannot be divided among {n_panels} "
+            f"panels: make it with `plt.subplots`, or pass {n_panels} Axes."
+        )
+    given[0].set_axis_off()
+    return spec.subgridspec(n_rows, n_columns).subplots(**sharing).ravel()
+
+
+def legend_beside(ax, **kwargs):
+    """Legend to the right of the axes, where it covers nothing."""
+    n_entries = len(kwargs["handles"] if "handles" in kwargs else ax.get_legend_handles_labels()[0])
+    options = {"fontsize": 9, "frameon": False, "borderaxespad": 0, "ncols": 1 + n_entries // 16}
+    return ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1), **options | kwargs)

@@ -1,0 +1,197 @@
+"""What forgetting costs: candidates of a search, their front and its knee."""
+
+import numpy as np
+
+from sklunlearn.inspection._plotting import (
+    FORGET_COLOR,
+    LINE_COLOR,
+    RETAIN_COLOR,
+    legend_beside,
+    make_axes,
+)
+
+__all__ = ["TradeoffDisplay"]
+
+_BASELINE_MARKERS = ["^", "D", "v", "P", "X", "p", "<", ">"]
+
+
+class TradeoffDisplay:
+    """Forget score against retain score of many candidates.
+
+    Make one with :meth:`from_search` or :meth:`from_frame`.
+
+    Parameters
+    ----------
+    x, y : ndarray of shape (n_candidates,)
+        Scores of the candidates.
+    front : ndarray of shape (n_candidates,), dtype bool, default=None
+        The candidates that no other one dominates. None: not known.
+    knee : int, default=None
+        Position of the candidate that is chosen. None: none is.
+    baselines : dict of str to (float, float), default=None
+        Scores (x, y) of models to compare with.
+    x_name, y_name : str, default="retain score" and "forget score"
+        What the scores are called.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes of the picture.
+    figure_ : matplotlib Figure
+        Its figure.
+    candidates_ : matplotlib PathCollection
+        The candidates.
+    front_ : matplotlib Line2D or None
+        The front.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> import pandas as pd
+    >>> from sklunlearn.inspection import TradeoffDisplay
+    >>> frame = pd.DataFrame({"retain": [0.99, 0.97, 0.95], "forgotten": [0.2, 0.9, 0.8]})
+    >>> display = TradeoffDisplay.from_frame(
+    ...     frame, x="retain", y="forgotten", front=[True, True, False], knee=1,
+    ...     baselines={"retrained": (0.98, 1.0)},
+    ... )
+    >>> display.frame()["role"].tolist()
+    ['front', 'knee', 'candidate', 'baseline']
+    >>> plt.close(display.figure_)
+    """
+
+    def __init__(
+        self,
+        *,
+        x,
+        y,
+        front=None,
+        knee=None,
+        baselines=None,
+        x_name="retain score",
+        y_name="forget score",
+    ):
+        self.x = x
+        self.y = y
+        self.front = front
+        self.knee = knee
+        self.baselines = baselines
+        self.x_name = x_name
+        self.y_name = y_name
+
+    @classmethod
+    def from_frame(
+        cls, frame, *, x, y, front=None, knee=None, baselines=None, ax=None, **kwargs
+    ):
+        """Draw the rows of a table.
+
+        Parameters
+        ----------
+        frame : pandas.DataFrame
+            One row a candidate.
+        x, y : str
+            Columns with the scores of the two axes.
+        front : array-like of shape (n_candidates,), dtype bool, default=None
+            The candidates that no other one dominates.
+        knee : int, default=None
+            Position (not index label) of the candidate that is chosen.
+        baselines : dict of str to (float, float), default=None
+            Scores (x, y) of models to compare with.
+        ax : matplotlib Axes, default=None
+            Where to draw; None: a new figure.
+        **kwargs : dict
+            Options of the candidates' ``ax.scatter``.
+
+        Returns
+        -------
+        display : TradeoffDisplay
+
+        Raises
+        ------
+        ValueError
+            If there is no such column, or `front` or `knee` does not suit the rows.
+        """
+        for name in (x, y):
+            if name not in frame:
+                raise ValueError(
+                    f"{name!r} is not a column of `frame`: choose from {list(frame.columns)}."
+                )
+        n = len(frame)
+        if front is not None:
+            front = np.asarray(front)
+            if front.dtype != bool or front.shape != (n,):
+                raise ValueError(
+                    f"`front` must be a boolean mask of the {n} rows of `frame`, got "
+                    f"{front.dtype} of shape {front.shape}."
+                )
+        if knee is not None and not 0 <= knee < n:
+            raise ValueError(f"`knee` must be a position from 0 to {n - 1}, got {knee!r}.")
+        display = cls(
+            x=frame[x].to_numpy(dtype=float),
+            y=frame[y].to_numpy(dtype=float),
+            front=front,
+            knee=knee,
+            baselines=baselines,
+            x_name=str(x),
+            y_name=str(y),
+        )
+        return display.plot(ax=ax, **kwargs)
+
+    def frame(self):
+        """The numbers of the picture.
+
+        Returns
+        -------
+        frame : pandas.DataFrame
+            One row a candidate, then one a baseline, which `name` names. `role` is "candidate",
+            "front", "knee" or "baseline"; the scores are in columns of their names.
+        """
+        import pandas as pd
+
+        roles = np.full(len(self.x), "candidate", dtype=object)
+        if self.front is not None:
+            roles[self.front] = "front"
+        if self.knee is not None:
+            roles[self.knee] = "knee"
+        baselines = self.baselines or {}
+        scores = [*zip(self.x, self.y, strict=True), *baselines.values()]
+        frame = pd.DataFrame(scores, columns=[self.x_name, self.y_name], dtype=float)
+        frame.insert(0, "role", [*roles, *["baseline"] * len(baselines)])
+        frame.insert(0, "name", [*map(str, range(len(roles))), *baselines])
+        return frame
+
+    def plot(self, ax=None, **kwargs):
+        """Draw it.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, default=None
+            Where to draw; None: a new figure.
+        **kwargs : dict
+            Options of the candidates' ``ax.scatter``.
+
+        Returns
+        -------
+        display : TradeoffDisplay
+        """
+        (ax,) = make_axes(ax, size=(6.8, 4.2))
+        options = {"s": 36, "facecolor": "none", "edgecolor": RETAIN_COLOR, "label": "candidate"}
+        self.candidates_ = ax.scatter(self.x, self.y, **options | kwargs)
+        self.front_ = None
+        if self.front is not None:
+            order = np.flatnonzero(self.front)
+            order = order[np.lexsort((-self.y[order], self.x[order]))]
+            (self.front_,) = ax.plot(
+                self.x[order], self.y[order], "s-", color=LINE_COLOR, markersize=6, label="front"
+            )
+        if self.knee is not None:
+            at = self.x[self.knee], self.y[self.knee]
+            style = {"s": 260, "marker": "*", "color": FORGET_COLOR, "edgecolor": "black"}
+            ax.scatter(*at, **style, zorder=4, label="chosen")
+        for i, (name, at) in enumerate((self.baselines or {}).items()):
+            marker = _BASELINE_MARKERS[i % len(_BASELINE_MARKERS)]
+            ax.scatter(*at, s=70, marker=marker, color="black", zorder=3, label=name)
+        ax.set(xlabel=self.x_name, ylabel=self.y_name)
+        ax.margins(0.08)
+        legend_beside(ax)
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
