@@ -81,7 +81,7 @@ class SearchDisplay:
         if search is None:
             raise ValueError(
                 f"This {type(unlearner).__name__} has no `search_` to draw, which a "
-                'BoundaryUnlearner has after `unlearn`, unless it was released or has '
+                "BoundaryUnlearner has after `unlearn`, unless it was released or has "
                 'target="tilted". For another search use SearchDisplay.from_search.'
             )
         return cls.from_search(search, ax=ax, **kwargs)

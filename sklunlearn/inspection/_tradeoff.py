@@ -79,9 +79,7 @@ class TradeoffDisplay:
         self.y_name = y_name
 
     @classmethod
-    def from_frame(
-        cls, frame, *, x, y, front=None, knee=None, baselines=None, ax=None, **kwargs
-    ):
+    def from_frame(cls, frame, *, x, y, front=None, knee=None, baselines=None, ax=None, **kwargs):
         """Draw the rows of a table.
 
         Parameters
