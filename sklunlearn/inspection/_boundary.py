@@ -134,11 +134,11 @@ class BoundaryDisplay:
                 f"{type(unlearner).__name__} was fitted to rows of shape {unlearner._shape}. Fit "
                 "one to two features, or to two principal components, or use EmbeddingDisplay."
             )
-        X, y = check_X_y(unlearner, X, y, reset=False)
+        checked, y = check_X_y(unlearner, X, y, reset=False)
         codes = encode_labels(y, unlearner.classes_)
         forget = check_forget(forget, len(y))
-        found = find_boundary_points(unlearner, X, codes, forget, np.flatnonzero(forget))
-        rows = as_array(X, np.arange(len(y)))
+        found = find_boundary_points(unlearner, checked, codes, forget, np.flatnonzero(forget))
+        rows = as_array(checked, np.arange(len(y)))
         x0, x1 = _make_grid(np.concatenate([rows, found.X]), grid_resolution, margin)
         grid = np.stack(np.meshgrid(x0, x1), axis=-1).reshape(-1, 2)
         names = getattr(unlearner, "feature_names_in_", ("feature 0", "feature 1"))

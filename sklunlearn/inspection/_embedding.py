@@ -119,13 +119,13 @@ class EmbeddingDisplay:
             of fewer than two values.
         """
         check_unlearner(unlearner)
-        X, y = check_X_y(unlearner, X, y, reset=False)
-        encode_labels(y, unlearner.classes_)
-        forget = check_forget(forget, len(y))
-        name, projector = _find_projector(method, len(y), random_state)
+        _, labels = check_X_y(unlearner, X, y, reset=False)
+        encode_labels(labels, unlearner.classes_)
+        forget = check_forget(forget, len(labels))
+        name, projector = _find_projector(method, len(labels), random_state)
         embeddings = {}
         for model_name, model in find_models(unlearner, retrained).items():
-            rows = rows_of(model, X, y)
+            rows = rows_of(model, X)
             embedded = embed(model.net_, rows, cut).numpy()
             if embedded.shape[1] < 2:
                 raise ValueError(
@@ -133,7 +133,7 @@ class EmbeddingDisplay:
                     "which makes no plane: name another submodule as `cut`."
                 )
             embeddings[model_name] = _align(projector, embedded, embeddings)
-        display = cls(embeddings=embeddings, labels=y, forget=forget, method=name)
+        display = cls(embeddings=embeddings, labels=labels, forget=forget, method=name)
         return display.plot(ax=ax, **kwargs)
 
     def frame(self):
@@ -183,7 +183,7 @@ class EmbeddingDisplay:
                     chosen = rows & (self.labels == label)
                     if not chosen.any():
                         continue
-                    style = {"s": 14, "color": color, "alpha": 0.7, "linewidth": 0}
+                    style = {"s": 18, "color": color, "alpha": 0.7, "linewidth": 0}
                     if is_forget:
                         style = {"s": 22, "color": FORGET_COLOR, "edgecolor": "black"}
                         style["linewidth"] = 0.6

@@ -67,7 +67,7 @@ class LossHistogramDisplay:
         *,
         retrained=None,
         n_bins=30,
-        lowest=1e-4,
+        lowest=None,
         ax=None,
         **kwargs,
     ):
@@ -85,8 +85,9 @@ class LossHistogramDisplay:
             A model that never saw the members: a `RetrainUnlearner` after `unlearn`.
         n_bins : int, default=30
             Number of bins.
-        lowest : float, default=1e-4
-            Lower edge of the first bin, in nats; smaller losses are counted in that bin.
+        lowest : float or None, default=None
+            Lower edge of the first bin, in nats; smaller losses are counted in that bin. None:
+            the smallest loss, but at least 1e-9.
         ax : matplotlib Axes, array of Axes or None, default=None
             Where to draw, one Axes a model; a single one is divided. None: a new figure.
         **kwargs : dict
@@ -108,7 +109,7 @@ class LossHistogramDisplay:
         return cls.from_losses(losses, n_bins=n_bins, lowest=lowest, ax=ax, **kwargs)
 
     @classmethod
-    def from_losses(cls, losses, *, n_bins=30, lowest=1e-4, ax=None, **kwargs):
+    def from_losses(cls, losses, *, n_bins=30, lowest=None, ax=None, **kwargs):
         """Draw losses.
 
         Parameters
@@ -117,8 +118,9 @@ class LossHistogramDisplay:
             Losses of the members and of the non-members in nats, for each model.
         n_bins : int, default=30
             Number of bins.
-        lowest : float, default=1e-4
-            Lower edge of the first bin, in nats; smaller losses are counted in that bin.
+        lowest : float or None, default=None
+            Lower edge of the first bin, in nats; smaller losses are counted in that bin. None:
+            the smallest loss, but at least 1e-9.
         ax : matplotlib Axes, array of Axes or None, default=None
             Where to draw, one Axes a model; a single one is divided. None: a new figure.
         **kwargs : dict
@@ -144,8 +146,12 @@ class LossHistogramDisplay:
                         f"The losses of {kind} under {name!r} must be finite and at least one, got "
                         f"{group.size} with {np.sum(~np.isfinite(group))} that are not finite."
                     )
-        highest = max(group.max() for groups in losses.values() for group in groups)
-        bins = np.geomspace(lowest, max(highest, 10 * lowest), n_bins + 1)
+        together = np.concatenate([group for groups in losses.values() for group in groups])
+        if lowest is None:
+            lowest = max(together.min(), 1e-9)
+        elif not lowest > 0:
+            raise ValueError(f"`lowest` must be above 0, as the axis is logarithmic; got {lowest}.")
+        bins = np.geomspace(lowest, max(together.max(), 10 * lowest), n_bins + 1)
         return cls(losses=losses, bins=bins).plot(ax=ax, **kwargs)
 
     def frame(self):
@@ -204,7 +210,9 @@ class LossHistogramDisplay:
             ax.set_xscale("log")
             ax.set_title(name, loc="left", fontsize=10)
             ax.set_ylabel("fraction")
-        axes[-1].set_xlabel(f"loss (nats; first bin: at most {self.bins[1]:.2g})")
+        lowest = min(group.min() for groups in self.losses.values() for group in groups)
+        below = f"; first bin: all up to {self.bins[1]:.0e}" * bool(lowest < self.bins[0])
+        axes[-1].set_xlabel(f"loss (nats{below})")
         legend_beside(axes[0])
         self.ax_, self.figure_ = axes, axes[0].figure
         return self

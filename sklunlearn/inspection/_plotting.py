@@ -15,11 +15,12 @@ __all__ = [
 # what is to be forgotten in every picture; black and the grey are free for anything else.
 FORGET_COLOR, LINE_COLOR, RETAIN_COLOR = "#D55E00", "#0072B2", "#8793A0"
 _CLASS_COLORS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#F0E442", "#8793A0"]
-_CLASS_MARKERS = ["o", "s", "^", "D", "v", "p", "<", "h", ">"]
+_CLASS_COLORS += ["#00314D", "#7A5400", "#004D38"]  # darker, for up to ten classes
+_CLASS_MARKERS = ["o", "s", "^", "D", "v", "P", "<", "*", ">"]
 
 
 def class_styles(n_classes):
-    """Colour and marker of each class; no pair occurs twice among the first 63."""
+    """Colour and marker of each class; no pair occurs twice among the first 90."""
     return [
         (_CLASS_COLORS[i % len(_CLASS_COLORS)], _CLASS_MARKERS[i % len(_CLASS_MARKERS)])
         for i in range(n_classes)

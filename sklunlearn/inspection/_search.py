@@ -148,7 +148,7 @@ class SearchDisplay:
         panels = [
             ("fraction of\nrows across", self.fraction_crossed, FORGET_COLOR),
             ("mean loss\n(nats)", self.loss, LINE_COLOR),
-            ("mean L1 norm\nof gradient", self.gradient_norm, "black"),
+            ("mean L1 norm of\ngradient (nats)", self.gradient_norm, "black"),
         ]
         self.lines_ = []
         for ax, (name, values, color) in zip(axes, panels, strict=True):

@@ -1,6 +1,7 @@
 """What forgetting costs: candidates of a search, their front and its knee."""
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from sklunlearn.inspection._plotting import (
     FORGET_COLOR,
@@ -133,6 +134,59 @@ class TradeoffDisplay:
             y_name=str(y),
         )
         return display.plot(ax=ax, **kwargs)
+
+    @classmethod
+    def from_search(cls, search, *, x, y, baselines=None, ax=None, **kwargs):
+        """Draw the candidates of a search.
+
+        Parameters
+        ----------
+        search : TradeoffSearchCV, GridSearchCV or alike
+            Fitted, with several scorers. The front is drawn if it has `pareto_front_`, a DataFrame
+            that is indexed by the positions of candidates; and the candidate of `best_index_`.
+        x, y : str
+            Names of two scorers; their means over the test folds are drawn.
+        baselines : dict of str to (float, float), default=None
+            Scores (x, y) of models to compare with.
+        ax : matplotlib Axes, default=None
+            Where to draw; None: a new figure.
+        **kwargs : dict
+            Options of the candidates' ``ax.scatter``.
+
+        Returns
+        -------
+        display : TradeoffDisplay
+
+        Raises
+        ------
+        NotFittedError
+            If the search is not fitted.
+        ValueError
+            If it has no scorer of that name.
+        """
+        import pandas as pd
+
+        check_is_fitted(search, "cv_results_")
+        prefix = "mean_test_"
+        columns = {
+            key.removeprefix(prefix): values
+            for key, values in search.cv_results_.items()
+            if key.startswith(prefix)
+        }
+        for name in (x, y):
+            if name not in columns:
+                raise ValueError(
+                    f"The search has no scorer {name!r}: choose from {list(columns)}, or give it "
+                    "more with `scoring`."
+                )
+        scores = pd.DataFrame(columns)
+        front = getattr(search, "pareto_front_", None)
+        if front is not None:
+            front = np.isin(np.arange(len(scores)), front.index)
+        knee = getattr(search, "best_index_", None)
+        return cls.from_frame(
+            scores, x=x, y=y, front=front, knee=knee, baselines=baselines, ax=ax, **kwargs
+        )
 
     def frame(self):
         """The numbers of the picture.
