@@ -46,6 +46,10 @@ class EmbeddingDisplay:
     figure_ : matplotlib Figure
         Their figure.
 
+    Notes
+    -----
+    Of an ensemble, as a `SISAUnlearner` makes it, the last network gives the embeddings.
+
     Examples
     --------
     >>> import matplotlib.pyplot as plt

@@ -43,7 +43,8 @@ class TradeoffDisplay:
     candidates_ : matplotlib PathCollection
         The candidates.
     front_ : matplotlib Line2D or None
-        The front.
+        The front; its points are joined only where they make a curve in this plane, as those of
+        a front of more than two scores do not.
 
     Examples
     --------
@@ -136,18 +137,20 @@ class TradeoffDisplay:
         return display.plot(ax=ax, **kwargs)
 
     @classmethod
-    def from_search(cls, search, *, x, y, baselines=None, ax=None, **kwargs):
+    def from_search(
+        cls, search, *, x="retention", y="forgetting", baselines=None, ax=None, **kwargs
+    ):
         """Draw the candidates of a search.
 
         Parameters
         ----------
         search : TradeoffSearchCV, GridSearchCV or alike
-            Fitted, with several scorers. The front is drawn if it has `pareto_front_`, a DataFrame
-            that is indexed by the positions of candidates; and the candidate of `best_index_`.
-        x, y : str
+            Fitted, with several scorers. The candidate of `best_index_` is marked; those of
+            `pareto_front_` and the scores of `original_scores_`, which a TradeoffSearchCV has, too.
+        x, y : str, default="retention" and "forgetting"
             Names of two scorers; their means over the test folds are drawn.
         baselines : dict of str to (float, float), default=None
-            Scores (x, y) of models to compare with.
+            Scores (x, y) of further models to compare with.
         ax : matplotlib Axes, default=None
             Where to draw; None: a new figure.
         **kwargs : dict
@@ -184,6 +187,9 @@ class TradeoffDisplay:
         if front is not None:
             front = np.isin(np.arange(len(scores)), front.index)
         knee = getattr(search, "best_index_", None)
+        original = getattr(search, "original_scores_", None)
+        known = {} if original is None else {"original": (original[x], original[y])}
+        baselines = known | (baselines or {})
         return cls.from_frame(
             scores, x=x, y=y, front=front, knee=knee, baselines=baselines, ax=ax, **kwargs
         )
@@ -232,9 +238,11 @@ class TradeoffDisplay:
         if self.front is not None:
             order = np.flatnonzero(self.front)
             order = order[np.lexsort((-self.y[order], self.x[order]))]
-            (self.front_,) = ax.plot(
-                self.x[order], self.y[order], "s-", color=LINE_COLOR, markersize=6, label="front"
-            )
+            steps = np.diff(self.y[order])
+            # The front of three scores is no curve in the plane of two.
+            line = "s-" if (steps <= 0).all() or (steps >= 0).all() else "s"
+            style = {"color": LINE_COLOR, "markersize": 6, "label": "front"}
+            (self.front_,) = ax.plot(self.x[order], self.y[order], line, **style)
         if self.knee is not None:
             at = self.x[self.knee], self.y[self.knee]
             style = {"s": 260, "marker": "*", "color": FORGET_COLOR, "edgecolor": "black"}

@@ -1,0 +1,44 @@
+"""Unlearners on tiny data, fitted once a session and handed out as copies."""
+
+import copy
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from sklearn.datasets import load_iris
+
+from sklunlearn import BoundaryUnlearner, RetrainUnlearner
+
+NAMES = np.array(["setosa", "versicolor", "virginica"])
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="session")
+def flowers():
+    """X of two features, labels that are strings, and the mask of one class."""
+    X, y = load_iris(return_X_y=True)
+    labels = NAMES[y[::2]]
+    return X[::2, 2:].astype("float32"), labels, labels == "virginica"
+
+
+@pytest.fixture(scope="session")
+def _fitted(flowers):
+    X, y, forget = flowers
+    unlearner = BoundaryUnlearner(stop_accuracy=0, lr=0.01, random_state=0)
+    retrained = RetrainUnlearner(random_state=0)
+    return unlearner.fit(X, y, forget=forget), retrained.fit(X, y, forget=forget)
+
+
+@pytest.fixture
+def unlearner(_fitted):
+    return copy.deepcopy(_fitted[0])
+
+
+@pytest.fixture
+def retrained(_fitted):
+    return copy.deepcopy(_fitted[1])

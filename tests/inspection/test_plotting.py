@@ -1,0 +1,60 @@
+import subprocess
+import sys
+
+import matplotlib.pyplot as plt
+import pytest
+
+from sklunlearn.inspection._plotting import class_styles, legend_beside, make_axes
+
+
+def test_new_figure_has_a_panel_each():
+    axes = make_axes(None, 2, 3, size=(2, 1))
+    assert axes.shape == (6,)
+    assert axes[0].figure.get_size_inches().tolist() == [6, 2]
+
+
+def test_given_axes_are_used_as_they_are():
+    _, ax = plt.subplots()
+    assert make_axes(ax, size=(1, 1)).tolist() == [ax]
+    _, several = plt.subplots(2, 2)
+    assert make_axes(several, 4, size=(1, 1)).tolist() == several.ravel().tolist()
+
+
+def test_single_axes_is_divided():
+    figure, (left, right) = plt.subplots(1, 2)
+    axes = make_axes(left, 3, size=(1, 1), sharex=True)
+    assert axes.shape == (3,)
+    assert axes[0].figure is figure
+    assert not left.axison and right.axison
+    assert all(ax.get_position().x1 <= left.get_position().x1 + 1e-9 for ax in axes)
+    axes[0].set_xlim(3, 4)
+    assert axes[2].get_xlim() == (3, 4)
+
+
+def test_wrong_axes_are_refused():
+    figure, axes = plt.subplots(1, 2)
+    with pytest.raises(ValueError, match="holds 2 Axes, but the picture has 3 panels"):
+        make_axes(axes, 3, size=(1, 1))
+    with pytest.raises(ValueError, match="not part of a grid"):
+        make_axes(figure.add_axes((0, 0, 1, 1)), 3, size=(1, 1))
+
+
+def test_classes_are_told_apart():
+    styles = class_styles(90)
+    assert len(set(styles)) == 90
+    assert len({color for color, _ in styles[:10]}) == 10
+    assert len({marker for _, marker in styles[:9]}) == 9
+
+
+def test_legend_covers_no_data():
+    _, ax = plt.subplots(layout="constrained")
+    ax.plot([0, 1], label="line")
+    legend = legend_beside(ax)
+    ax.figure.draw_without_rendering()
+    assert legend.get_window_extent().x0 > ax.get_window_extent().x1
+
+
+def test_matplotlib_is_imported_only_to_draw():
+    code = "import sys, sklunlearn, sklunlearn.inspection; print('matplotlib' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout == "False\n", result.stderr
