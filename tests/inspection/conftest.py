@@ -5,9 +5,12 @@ import copy
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import torch
 from sklearn.datasets import load_iris
+from skorch import NeuralNetClassifier
 
 from sklunlearn import BoundaryUnlearner, RetrainUnlearner
+from sklunlearn.networks import MLP
 
 NAMES = np.array(["setosa", "versicolor", "virginica"])
 
@@ -29,8 +32,21 @@ def flowers():
 @pytest.fixture(scope="session")
 def _fitted(flowers):
     X, y, forget = flowers
-    unlearner = BoundaryUnlearner(stop_accuracy=0, lr=0.01, random_state=0)
-    retrained = RetrainUnlearner(random_state=0)
+    net = NeuralNetClassifier(
+        MLP,
+        module__n_features=2,
+        module__n_classes=3,
+        module__hidden=(8,),
+        criterion=torch.nn.CrossEntropyLoss,
+        optimizer=torch.optim.Adam,
+        lr=0.05,
+        max_epochs=20,
+        batch_size=25,
+        train_split=None,
+        verbose=0,
+    )
+    unlearner = BoundaryUnlearner(net, stop_accuracy=0, lr=0.05, max_epochs=50, random_state=0)
+    retrained = RetrainUnlearner(net, random_state=0)
     return unlearner.fit(X, y, forget=forget), retrained.fit(X, y, forget=forget)
 
 

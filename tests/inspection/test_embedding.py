@@ -90,9 +90,7 @@ def test_data_frame_and_cut(flowers):
 
 
 def test_errors(unlearner, flowers, X, y, trained_net):
-    with pytest.raises(
-        ValueError, match=r"`method` must be 'pca', 'tsne' or a transformer.*'umap'"
-    ):
+    with pytest.raises(ValueError, match=r"`method` must be 'pca', 'tsne' or a.*'umap'"):
         EmbeddingDisplay.from_estimator(unlearner, *flowers[:2], forget=flowers[2], method="umap")
     with pytest.raises(ValueError, match="features"):
         EmbeddingDisplay.from_estimator(unlearner, X, y, forget=[0])

@@ -47,7 +47,7 @@ def test_numbers_drawn(n_channels):
     unlearner = fit(X, y)
     forget = y == "right"
     display = PerturbationDisplay.from_estimator(unlearner, X, y, forget=forget, n_images=3)
-    shown = [6, 8, 11]
+    shown = np.array([6, 8, 11])
     found = find_boundary_points(unlearner, X, (y == "right").astype(int), forget, shown)
     images, points = np.moveaxis(X[shown], 1, -1), np.moveaxis(found.X, 1, -1)
     if n_channels == 1:
