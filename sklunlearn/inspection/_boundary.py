@@ -4,7 +4,7 @@ import numpy as np
 
 from sklunlearn._validation import check_X_y, encode_labels
 from sklunlearn.inspection._boundary_points import find_boundary_points
-from sklunlearn.inspection._models import as_array, check_unlearner, find_models, original_of
+from sklunlearn.inspection._models import as_array, find_models
 from sklunlearn.inspection._plotting import (
     FORGET_COLOR,
     class_styles,
@@ -36,7 +36,7 @@ class BoundaryDisplay:
     forget : ndarray of shape (n_samples,), dtype bool
         The rows that were forgotten.
     points : ndarray of shape (n_forget, 2)
-        Where the boundary search ended for each of those.
+        Where the boundary search ended for each of those; NaN if there was none.
     crossed : ndarray of shape (n_forget,), dtype bool
         Whether it is across the boundary.
     feature_names : pair of str, default=("feature 0", "feature 1")
@@ -92,21 +92,34 @@ class BoundaryDisplay:
 
     @classmethod
     def from_estimator(
-        cls, unlearner, X, y, *, forget, grid_resolution=200, margin=0.1, ax=None, **kwargs
+        cls,
+        unlearner,
+        X,
+        y,
+        *,
+        forget,
+        retrained=None,
+        grid_resolution=200,
+        margin=0.1,
+        ax=None,
+        **kwargs,
     ):
         """Search the boundary points, predict a grid of points and draw both.
 
         Parameters
         ----------
         unlearner : BaseUnlearner
-            Fitted to two features, not released. A `BoundaryUnlearner` searches with its own
-            parameters, another one with the defaults of that.
+            Fitted to two features. A `BoundaryUnlearner` searches with its own parameters, another
+            one with the defaults of that. A released one has no original model, so that this and
+            the boundary points are left out.
         X : array-like of shape (n_samples, 2)
             Rows to draw.
         y : array-like of shape (n_samples,)
             Their labels.
         forget : array-like of shape (n_samples,), dtype bool, or of row indices
             The rows that were forgotten, or are to be.
+        retrained : BaseUnlearner, default=None
+            A model that never saw these rows: a `RetrainUnlearner` after `unlearn`.
         grid_resolution : int, default=200
             Number of grid points in each direction.
         margin : float, default=0.1
@@ -123,11 +136,10 @@ class BoundaryDisplay:
         Raises
         ------
         TypeError, ValueError
-            If the unlearner is not a fitted one, the data are not of two features, or steps
+            If a model is not a fitted unlearner, the data are not of two features, or steps
             before the network cannot be undone.
         """
-        check_unlearner(unlearner)
-        original_of(unlearner)
+        models = find_models(unlearner, retrained)
         if unlearner._shape != (2,):
             raise ValueError(
                 "BoundaryDisplay draws data of 2 features, but this "
@@ -137,16 +149,20 @@ class BoundaryDisplay:
         checked, y = check_X_y(unlearner, X, y, reset=False)
         codes = encode_labels(y, unlearner.classes_)
         forget = check_forget(forget, len(y))
-        found = find_boundary_points(unlearner, checked, codes, forget, np.flatnonzero(forget))
         rows = as_array(checked, np.arange(len(y)))
-        x0, x1 = _make_grid(np.concatenate([rows, found.X]), grid_resolution, margin)
+        points, crossed = np.full_like(rows[forget], np.nan), np.zeros(forget.sum(), dtype=bool)
+        if "original" in models:
+            shown = np.flatnonzero(forget)
+            found = find_boundary_points(unlearner, checked, codes, forget, shown)
+            points, crossed = found.X, found.crossed
+        x0, x1 = _make_grid(np.concatenate([rows, points]), grid_resolution, margin)
         grid = np.stack(np.meshgrid(x0, x1), axis=-1).reshape(-1, 2)
         names = getattr(unlearner, "feature_names_in_", ("feature 0", "feature 1"))
         if hasattr(X, "iloc"):
             grid = type(X)(grid, columns=X.columns)
         regions = {
             name: model.predict_proba(grid).argmax(axis=1).reshape(len(x1), len(x0))
-            for name, model in find_models(unlearner).items()
+            for name, model in models.items()
         }
         display = cls(
             x0=x0,
@@ -156,8 +172,8 @@ class BoundaryDisplay:
             X=rows,
             labels=y,
             forget=forget,
-            points=found.X,
-            crossed=found.crossed,
+            points=points,
+            crossed=crossed,
             feature_names=tuple(names),
         )
         return display.plot(ax=ax, **kwargs)
@@ -221,10 +237,10 @@ class BoundaryDisplay:
         """
         axes = make_axes(ax, 1, len(self.regions), size=(4.6, 3.8), sharex=True, sharey=True)
         self.regions_ = []
-        for i, (ax, (name, region)) in enumerate(zip(axes, self.regions.items(), strict=True)):
+        for ax, (name, region) in zip(axes, self.regions.items(), strict=True):
             self.regions_.append(self._draw_regions(ax, region))
             self._draw_rows(ax, kwargs)
-            if i == 0:  # the search was made on the fitted network
+            if name == "original":  # the search was made on the fitted network
                 self._draw_points(ax)
             ax.set_title(name, fontsize=11)
             ax.set_xlabel(self.feature_names[0])
@@ -292,6 +308,6 @@ class BoundaryDisplay:
 
 def _make_grid(X, resolution, margin):
     """Coordinates in each direction, ndarray of shape (2, resolution)."""
-    low, high = X.min(axis=0), X.max(axis=0)
+    low, high = np.nanmin(X, axis=0), np.nanmax(X, axis=0)
     beyond = margin * np.where(high > low, high - low, 1)
     return np.linspace(low - beyond, high + beyond, resolution).T

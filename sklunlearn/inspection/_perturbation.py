@@ -172,7 +172,7 @@ class PerturbationDisplay:
             for ax, image in zip(row, (self.images[i], self.points[i]), strict=False):
                 options = {"cmap": "gray", "vmin": low, "vmax": high}
                 if image.ndim == 3:  # colours are drawn between 0 and 1
-                    image = np.clip((image - low) / (high - low), 0, 1)
+                    image = np.clip((image - low) / ((high - low) or 1), 0, 1)
                 ax.imshow(image, **options | kwargs)
             # Diverging, and told apart by colour-blind people: orange less, violet more.
             shown = row[2].imshow(differences[i], cmap="PuOr", vmin=-largest, vmax=largest)

@@ -7,7 +7,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sklunlearn import BoundaryUnlearner, NegGradUnlearner
-from sklunlearn.exceptions import ReleasedModelError
 from sklunlearn.inspection import BoundaryDisplay
 from sklunlearn.networks import default_net
 
@@ -67,6 +66,20 @@ def test_before_unlearning(flowers):
     assert not display.crossed.all()  # by the unlearner's own parameters, after one step
 
 
+def test_released_and_retrained(unlearner, retrained, flowers):
+    X, y, forget = flowers
+    display = BoundaryDisplay.from_estimator(
+        unlearner.release(), X, y, forget=forget, retrained=retrained, grid_resolution=5
+    )
+    assert list(display.regions) == ["unlearned", "retrained"]
+    assert np.isnan(display.points).all()
+    labels = {artist.get_label() for ax in display.ax_ for artist in ax.collections}
+    assert not labels & {"boundary point", "not across"}
+    grid = np.array([[a, b] for b in display.x1 for a in display.x0])
+    expected = retrained.predict(grid)
+    assert np.array_equal(display.classes[display.regions["retrained"].ravel()], expected)
+
+
 def test_pipeline_and_data_frame(flowers):
     X, y, forget = flowers
     frame = pd.DataFrame(X, columns=["length (cm)", "width (cm)"])
@@ -84,8 +97,6 @@ def test_errors(unlearner, flowers, X, y, trained_net):
     four = BoundaryUnlearner(FrozenEstimator(trained_net)).fit(X, y)
     with pytest.raises(ValueError, match=r"data of 2 features.*rows of shape \(4,\)"):
         BoundaryDisplay.from_estimator(four, X, y, forget=[0])
-    with pytest.raises(ReleasedModelError, match="was released"):
-        BoundaryDisplay.from_estimator(unlearner.release(), *flowers[:2], forget=[0])
     with pytest.raises(ValueError, match="`forget` is a boolean mask of 2 rows"):
         BoundaryDisplay.from_estimator(unlearner, *flowers[:2], forget=[True, False])
     display = BoundaryDisplay.from_estimator(unlearner, *flowers[:2], forget=[0], grid_resolution=3)
