@@ -1,18 +1,12 @@
 """Metrics of unlearning: arrays in, numbers out."""
 
-from sklunlearn.metrics._accuracy import (
+from sklunlearn.metrics._accuracy import forget_accuracy, per_class_accuracy, retain_accuracy
+from sklunlearn.metrics._calibration import confidence_gap, entropy_gap, expected_calibration_error
+from sklunlearn.metrics._composite import (
     adaptive_unlearning_score,
     average_gap,
-    forget_accuracy,
     h_mean,
-    per_class_accuracy,
-    retain_accuracy,
     tug_of_war,
-)
-from sklunlearn.metrics._calibration import (
-    confidence_gap,
-    entropy_gap,
-    expected_calibration_error,
 )
 from sklunlearn.metrics._distance import (
     activation_distance,

@@ -40,17 +40,18 @@ def as_floats(values, name, *ndim, allow_nan=False):
     array = array.astype(np.float64)
     bad = np.isinf(array) if allow_nan else ~np.isfinite(array)
     if bad.any():
-        where = np.argwhere(bad)[0].tolist()
+        where = f" at index {np.argwhere(bad)[0].tolist()}" if array.ndim else ""
         raise ValueError(
-            f"`{name}` holds {array[bad][0]} at index {where}, expected finite numbers: look at "
-            "the network that they come from, it may have diverged."
+            f"`{name}` holds {array[bad][0]}{where}, expected finite numbers: look at where they "
+            "come from; a network may have diverged."
         )
     return array
 
 
 def as_labels(labels, name):
     """Class labels of shape (n_samples,): strings or finite numbers."""
-    array = np.asarray(labels)
+    # NumPy would turn a list of strings and numbers into strings, and nan into "nan".
+    array = np.asarray(labels, dtype=None if hasattr(labels, "dtype") else object)
     if array.ndim != 1:
         raise ValueError(
             f"`{name}` must have shape (n_samples,), got {array.shape}: pass one label a row."
@@ -58,7 +59,7 @@ def as_labels(labels, name):
     if array.dtype.kind == "O":  # as pandas hands out strings and categories
         if all(isinstance(label, str) for label in array):
             array = array.astype(str)
-        elif all(isinstance(label, numbers.Real) for label in array):
+        elif all(isinstance(label, numbers.Real | np.bool_) for label in array):
             array = np.array(array.tolist())
     if array.dtype.kind not in "biufU":
         kinds = sorted({type(label).__name__ for label in array.tolist()})
