@@ -60,7 +60,8 @@ class Plain:
                 if f is None or r is None:
                     value = loss(logits, f, logits, r)
                 else:
-                    value = loss(logits[: len(f)], f, logits[len(f) :], r)
+                    of_forget, of_retain = logits.split([len(f), len(r)])
+                    value = loss(of_forget, f, of_retain, r)
                 optimizer.zero_grad()
                 value.backward()
                 optimizer.step()
@@ -465,7 +466,8 @@ def bench(name, unlearner, data, once, n_pairs):
     if n_steps != len(run.losses):
         raise SystemExit(f"{name}: {n_steps} steps, the plain loop {len(run.losses)}.")
     end, other, start = (
-        parameters_to_vector(net.parameters()) for net in (ours().net_.module_, run.net, original)
+        parameters_to_vector(net.parameters()).detach()
+        for net in (ours().net_.module_, run.net, original)
     )
     differs = float((end - other).norm() / (end - start).norm())
     if differs > 0.01:
