@@ -49,28 +49,34 @@ class StepBatches:
 
     def __iter__(self):
         for step in self.steps:
-            X = self._take_X(step)
-            sizes = [0 if positions is None else len(positions) for positions in step]
-            self._halves = [
-                None if positions is None else rows.batch(positions, self.device, part)
-                for rows, positions, part in zip(self.rows, step, X.split(sizes), strict=True)
-            ]
-            yield X, torch.cat([half.y for half in self._halves if half is not None])
+            taken = [i for i in (0, 1) if step[i] is not None]
+            X = self._take_X([(self.rows[i], step[i].numpy()) for i in taken])
+            parts = _split(X, [len(step[i]) for i in taken])
+            self._halves = [None, None]
+            for i, part in zip(taken, parts, strict=True):
+                self._halves[i] = self.rows[i].batch(step[i], self.device, part)
+            y = [self._halves[i].y for i in taken]
+            yield X, torch.cat(y) if len(y) > 1 else y[0]
 
-    def _take_X(self, step):
-        taken = [(r, p) for r, p in zip(self.rows, step, strict=True) if p is not None]
-        if all(rows.source is taken[0][0].source for rows, _ in taken):
+    def _take_X(self, taken):
+        source = taken[0][0].source
+        if all(rows.source is source for rows, _ in taken):
             # From one data set they are taken at once, and need not be put together.
-            indices = [rows.indices[positions.numpy()] for rows, positions in taken]
-            return take_rows(taken[0][0].source, np.concatenate(indices)).to(self.device)
-        parts = [rows.take_X(positions.numpy()) for rows, positions in taken if len(positions)]
+            indices = [rows.indices[positions] for rows, positions in taken]
+            indices = np.concatenate(indices) if len(indices) > 1 else indices[0]
+            return take_rows(source, indices).to(self.device)
+        parts = [rows.take_X(positions) for rows, positions in taken if len(positions)]
         return torch.cat(parts).to(self.device)
 
     def split(self, logits):
         """The forget and the retain rows of the last batch, either None, with their logits."""
         halves = [half for half in self._halves if half is not None]
-        # One split: two slices would each build a gradient of full size.
-        parts = logits.split([len(half) for half in halves])
+        parts = _split(logits, [len(half) for half in halves])
         for half, part in zip(halves, parts, strict=True):
             half.logits = part
         return self._halves
+
+
+def _split(tensor, sizes):
+    # One split: two slices would each build a gradient of full size, as would a split in one.
+    return tensor.split(sizes) if len(sizes) > 1 else [tensor]

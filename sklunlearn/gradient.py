@@ -290,9 +290,15 @@ class GradientUnlearner(BaseUnlearner):
                 )
             return result
 
+        def set_training(training=True):
+            # skorch asks for it in each step, where to set all flags takes as long as a layer.
+            if any(getattr(run, f"{name}_").training != training for name in run._modules):
+                type(run)._set_training(run, training)
+
         losses, sizes, lowest = [], [], math.inf
         # On the instance: the net may be of a user's class, and keep its own train_step.
-        vars(run)["get_loss"] = get_loss
+        own = {"get_loss": get_loss, "_set_training": set_training}
+        vars(run).update(own)
         datasets = {"dataset_train": forget, "dataset_valid": None}
         progress = trange(
             1, max_epochs + 1, desc=type(self).__name__, unit="epoch", disable=not self.verbose
@@ -308,6 +314,7 @@ class GradientUnlearner(BaseUnlearner):
                 run.notify("on_epoch_begin", **datasets)
                 losses.clear()
                 sizes.clear()
+                type(run)._set_training(run, True)
                 run.run_single_epoch(batches, training=True, prefix="train", step_fn=step)
                 loss = np.dot(losses, sizes) / sum(sizes)
                 run.history.record("train_loss", loss)
@@ -321,7 +328,8 @@ class GradientUnlearner(BaseUnlearner):
                     break
         finally:
             progress.close()
-            del vars(run)["get_loss"]  # it refers to `run`, whose optimizer would live on
+            for name in own:  # they refer to `run`, whose optimizer would live on
+                del vars(run)[name]
 
     def _restart_optimizer(self, run, lr):
         """For another phase: the optimizer as if it were new, with another learning rate."""

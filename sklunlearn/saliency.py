@@ -125,10 +125,11 @@ def updating_only(module, masks):
         # Gradients of zero would not do: weight decay and momentum move a weight all the same.
         with torch.no_grad():
             for parameter, mask, original in kept:
-                parameter.copy_(torch.where(mask, parameter, original))
+                torch.where(mask, parameter, original, out=parameter)
 
     # Without gradients of weights that stay, clipping measures those that move.
-    hooks = [parameter.register_hook(mask.mul) for parameter, mask, _ in kept]
+    # In the type of the gradient: times booleans, it takes four times as long.
+    hooks = [parameter.register_hook(mask.to(parameter.dtype).mul) for parameter, mask, _ in kept]
     try:
         yield restore
     finally:

@@ -64,8 +64,7 @@ def select_parameters(module, trainable):
 
     Examples
     --------
-    >>> from sklearn.utils._param_validation import Interval, StrOptions
-    from torch import nn
+    >>> from torch import nn
     >>> from sklunlearn.trainable import select_parameters
     >>> net = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.ReLU(), nn.Linear(3, 2))
     >>> select_parameters(net, "head")
@@ -109,8 +108,7 @@ def head_module(module):
 
     Examples
     --------
-    >>> from sklearn.utils._param_validation import Interval, StrOptions
-    from torch import nn
+    >>> from torch import nn
     >>> from sklunlearn.trainable import head_module
     >>> head_module(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)))
     ('2', Linear(in_features=3, out_features=2, bias=True))
@@ -144,8 +142,7 @@ def reinitialize(module, names):
 
     Examples
     --------
-    >>> from sklearn.utils._param_validation import Interval, StrOptions
-    from torch import nn
+    >>> from torch import nn
     >>> from sklunlearn.trainable import reinitialize, select_parameters
     >>> net = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
     >>> before = [p.clone() for p in net.parameters()]
@@ -180,10 +177,10 @@ def training_only(module, names, *, freeze_batchnorm):
     On entry ``requires_grad`` becomes True for the named parameters and False for all others. The
     running statistics of a frozen BatchNorm layer stay as they are, although training mode moves
     them even when no parameter is trained: a hook puts the layer in evaluation mode before each of
-    its forward passes, also after ``module.train()``. So does one for a layer that is not frozen,
-    when a batch has a single value a channel, which torch could not train on; ``module.train()``
-    ends that. On exit, also by an exception, the hooks
-    are removed and every ``requires_grad`` and ``training`` flag is as it was on entry.
+    its forward passes, also after ``module.train()``. A layer that is not frozen is in evaluation
+    mode for the pass of a batch with a single value a channel, which torch could not train on. On
+    exit, also by an exception, the hooks are removed and every ``requires_grad`` and ``training``
+    flag is as it was on entry.
 
     Parameters
     ----------
@@ -209,8 +206,7 @@ def training_only(module, names, *, freeze_batchnorm):
 
     Examples
     --------
-    >>> from sklearn.utils._param_validation import Interval, StrOptions
-    from torch import nn
+    >>> from torch import nn
     >>> from sklunlearn.trainable import training_only
     >>> net = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
     >>> with training_only(net, ["1.weight"], freeze_batchnorm=True):
@@ -234,13 +230,13 @@ def training_only(module, names, *, freeze_batchnorm):
         kept_training = any(i in named for i in own) if own else everything
         return freeze_batchnorm or not kept_training
 
-    hooks = [
-        layer.register_forward_pre_hook(
-            _to_evaluation_mode if is_frozen(layer) else _to_evaluation_mode_for_one_value
-        )
-        for layer in module.modules()
-        if isinstance(layer, _BatchNorm)
-    ]
+    hooks = []
+    for layer in module.modules():
+        if isinstance(layer, _BatchNorm) and is_frozen(layer):
+            hooks.append(layer.register_forward_pre_hook(_to_evaluation_mode))
+        elif isinstance(layer, _BatchNorm):
+            hooks.append(layer.register_forward_pre_hook(_to_evaluation_mode_for_one_value))
+            hooks.append(layer.register_forward_hook(_back_to_training_mode))
     requires_grad = [(p, p.requires_grad) for p in parameters.values()]
     training = [(submodule, submodule.training) for submodule in module.modules()]
     try:
@@ -265,6 +261,12 @@ def _to_evaluation_mode_for_one_value(layer, args):
     # One value a channel has no spread to normalise by: torch refuses it in training mode.
     if layer.training and args[0].numel() == args[0].shape[1]:
         layer.eval()
+        layer._had_one_value = True
+
+
+def _back_to_training_mode(layer, args, output):
+    if vars(layer).pop("_had_one_value", False):
+        layer.train()
 
 
 def _layers(module):

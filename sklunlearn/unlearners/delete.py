@@ -119,11 +119,10 @@ class DELETEUnlearner(GradientUnlearner):
 
     def _prepare(self, net, forget, retain):
         self._teacher = Teacher(net, forget)
-        self._retained = retained_classes(retain, len(self.classes_))
+        forget["others"] = other_classes(forget.y, retained_classes(retain, len(self.classes_)))
 
     def _loss(self, module, forget, retain):
-        others = other_classes(forget.y, self._retained)
-        target = self._teacher(forget).masked_fill(~others, -torch.inf)
+        target = self._teacher(forget).masked_fill(~forget["others"], -torch.inf)
         loss = kl_divergence(target, forget.logits)
         if retain is not None:
             loss = loss + self.retain_weight * cross_entropy(retain.logits, retain.y)
