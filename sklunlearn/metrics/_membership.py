@@ -1,4 +1,4 @@
-"""Membership inference from one number a row: how well do two samples of losses separate?"""
+"""Membership inference by a threshold: how far two samples of losses lie apart."""
 
 import numpy as np
 from scipy.stats import rankdata
