@@ -89,14 +89,14 @@ def forgetting_quality(unlearned, retrained, *, delta=1e-5):
     within 2 of the place :math:`w` to the left of that. An attack with both rates 0 has
     :math:`\varepsilon = \infty`; one with a single rate 0 is left out, as so few networks cannot
     tell how small the rate is. If one kind's range is less than a hundredth of the other's,
-    :math:`\varepsilon_x` is 50. If every attack is left out, because all values lie within a few
-    steps, thresholds at the values themselves are tried; if those are left out too, as where all
-    values are equal, it is 0.
+    :math:`\varepsilon_x` is 50. Where that grid is too coarse (all values lie within 10 steps, or
+    every attack is left out), we add thresholds at the values themselves; if nothing is left even
+    then, as where all values are equal, :math:`\varepsilon_x` is 0.
 
     The competition multiplies F by the accuracies on retain and on test rows, each as a ratio to
     that of the retrained networks. Over-forgetting (the Streisand effect) lowers F as does
     forgetting too little. The released code fails as soon as more than one threshold is left;
-    here none of the rules is changed.
+    here none of its rules is changed.
 
     References
     ----------
@@ -274,8 +274,8 @@ def _epsilon(unlearned, retrained, table):
         false_positives = _n_inside(wide, left, right)
         false_negatives = len(narrow) - _n_inside(narrow, left, right)
         best = max(best, table[false_positives, false_negatives].max())
-    if best < 0:
-        # The grid was too coarse for values so close together. Every threshold there is decides.
+    if best < 0 or high - low < 10 / _STEPS_PER_UNIT:
+        # The grid is too coarse for values so close together: take every threshold there is.
         thresholds = np.concatenate([unlearned, retrained])
         false_positives = len(negative) - np.searchsorted(negative, thresholds)
         best = table[false_positives, np.searchsorted(positive, thresholds)].max()

@@ -40,9 +40,9 @@ def test_published_values(n_models, shift, epsilon, value):
     quality = forgetting_quality(retrained + shift, retrained)
     np.testing.assert_allclose(quality.epsilon, [epsilon], atol=5e-7)
     assert quality.value == value
-    # The order of the networks, a common shift and the names of the kinds do not matter.
+    # The order of the networks does not matter.
     shuffled = np.random.default_rng(0).permutation(retrained)
-    other = forgetting_quality(shuffled[::-1], shuffled + shift)
+    other = forgetting_quality(shuffled + shift, shuffled[::-1])
     np.testing.assert_allclose(other.epsilon, [epsilon], atol=5e-7)
 
 
@@ -97,7 +97,7 @@ def test_epsilon_by_loops():
 
 def test_mean_over_rows():
     retrained = np.linspace(0, 3, 16)[:, None] + np.zeros(4)
-    quality = forgetting_quality(retrained + [0, 0.5, 1, 4], retrained)
+    quality = forgetting_quality(retrained + np.array([0, 0.5, 1, 4]), retrained)
     assert quality.value == pytest.approx((1 + 0.25 + 0.125 + 0) / 4)
 
 

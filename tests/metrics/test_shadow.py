@@ -83,7 +83,7 @@ def test_u_lira_of_networks_without_a_difference():
 def test_u_lira_finds_what_a_common_threshold_does_not():
     # The rows differ in difficulty by far more than the networks do.
     unlearned, retrained = models(0, 16, 16, shift=1.5)
-    assert membership_auc(-unlearned.ravel(), -retrained.ravel()) < 0.65
+    assert membership_auc(-unlearned.ravel(), -retrained.ravel()) < 0.7
     assert u_lira(unlearned, retrained).auc > 0.85
     # In either direction.
     assert u_lira(2 * retrained - unlearned, retrained).auc > 0.85
