@@ -84,7 +84,7 @@ def forgetting_quality(unlearned, retrained, *, delta=1e-5):
     -----
     Attacks: *one threshold*, at 100 steps a unit over the range of both kinds, above which the
     kind with the larger median is guessed; and *an interval*, inside which the kind with the
-    smaller range :math:`w` is guessed: its right end goes at 100 steps a unit from
+    smaller range :math:`w` is guessed (of equal ranges, the retrained): its right end goes at 100 steps a unit from
     :math:`w - 2` above the lowest to 2 above the highest value, its left end over 400 values
     within 2 of the place :math:`w` to the left of that. An attack with both rates 0 has
     :math:`\varepsilon = \infty`; one with a single rate 0 is left out, as so few networks cannot
@@ -254,7 +254,7 @@ def _epsilon_table(n_models, delta):
 
 def _epsilon(unlearned, retrained, table):
     """Largest epsilon of the attacks by one row; both samples are sorted."""
-    narrow, wide = sorted([unlearned, retrained], key=np.ptp)
+    narrow, wide = sorted([retrained, unlearned], key=np.ptp)  # a tie: the retrained ones
     width = np.ptp(narrow)
     if width < 0.01 * np.ptp(wide):
         return _MAX_EPSILON

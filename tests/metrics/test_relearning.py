@@ -88,10 +88,12 @@ def test_unlearner_and_random_states_stay_as_they_are(retrained, X, y):
     before = weights_digest(retrained.net_), weights_digest(retrained.fitted_)
     names = set(vars(retrained))
     modes = retrained.net_.module_.training
+    gradients = [p.grad.clone() for p in retrained.net_.module_.parameters()]
     torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
     relearn_time(retrained, X, y, random_state=0, lr=0.1, **of_class_2(X, y))
     assert (weights_digest(retrained.net_), weights_digest(retrained.fitted_)) == before
-    assert all(p.grad is None or not p.grad.any() for p in retrained.net_.module_.parameters())
+    after = [p.grad.clone() for p in retrained.net_.module_.parameters()]
+    assert all(torch.equal(a, b) for a, b in zip(gradients, after, strict=True))
     assert set(vars(retrained)) == names
     assert retrained.net_.module_.training == modes
     assert torch.equal(torch.get_rng_state(), torch_state)
@@ -131,7 +133,7 @@ def test_frozen_weights_stay(retrained, X, y):
 
 def test_released_unlearner_needs_a_target(retrained, X, y):
     released = retrained.release()
-    with pytest.raises(ValueError, match="was released.*pass the accuracy to reach as `target`"):
+    with pytest.raises(ValueError, match=r"was released.*pass the accuracy to reach as `target`"):
         relearn_time(released, X, y, **of_class_2(X, y))
     options = {"target": 0.5, "lr": 0.01, "max_epochs": 100, **of_class_2(X, y)}
     assert relearn_time(released, X, y, **options) == relearn_time(retrained, X, y, **options)
@@ -146,7 +148,7 @@ def test_no_rows_to_relearn(retrained, X, y):
 
 def test_divergence(retrained, X, y):
     with pytest.raises(DivergenceError, match="not finite"):
-        relearn_time(retrained, X, y, lr=1e38, max_epochs=50, target=1.0, **of_class_2(X, y))
+        relearn_time(retrained, X, y, lr=1e30, max_epochs=50, target=1.0, **of_class_2(X, y))
 
 
 @pytest.mark.parametrize(

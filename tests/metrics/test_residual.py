@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import jensenshannon
 from sklearn.exceptions import UndefinedMetricWarning
+from sklearn.linear_model import LogisticRegression
 
-from sklunlearn.metrics import embedding_probe, zero_retrain_forgetting
+from sklunlearn.metrics import _residual, embedding_probe, zero_retrain_forgetting
 
 # Zero retrain forgetting.
 
@@ -31,7 +32,7 @@ def test_zrf_extremes():
     assert zero_retrain_forgetting(one, one) == 1
     assert zero_retrain_forgetting(one, other) == 0
     half = zero_retrain_forgetting(one, [[0.5, 0.5]])
-    assert half == pytest.approx(0.688722, abs=5e-7)  # 1 - (1 - 3/4 log2 3 + 1/2 + 1/2 ...)
+    assert half == pytest.approx(np.log2(3) * 0.75 - 0.5, abs=1e-9)
 
 
 def test_zrf_of_nothing():
@@ -64,7 +65,7 @@ def test_probe_of_a_class_that_stands_out():
     far, near, none = probe(4, n_draws=20), probe(2, n_draws=20), probe(0, n_draws=20)
     assert far.auc > near.auc > none.auc + 0.1
     # Class 2 then has the same distribution as class 0, and class 1 is easy to tell from it.
-    assert none.auc == pytest.approx(0.75, abs=0.06)
+    assert 0.6 < none.auc < 0.75
     assert 0 < far.std < 0.1
 
 
@@ -75,8 +76,6 @@ def test_probe_by_hand():
     y = np.array(["a", "a", "b", "b"])
     test = np.array([[2.0, 50.0], [3.0, -50.0], [2.5, 0.0], [0.0, 0.0]])
     scale = Z.std(axis=0)
-    from sklearn.linear_model import LogisticRegression
-
     model = LogisticRegression(class_weight="balanced").fit((Z - Z.mean(axis=0)) / scale, y == "b")
     score = (test - Z.mean(axis=0)) / scale @ model.coef_[0]
     y_test = np.array(["b", "b", "a", "a"])
@@ -88,14 +87,13 @@ def test_probe_by_hand():
 
 def test_probe_draws_so_many_rows_of_each_class(monkeypatch):
     drawn = []
-    import sklunlearn.metrics._residual as module
 
-    class Recorded(module.LogisticRegression):
+    class Recorded(LogisticRegression):
         def fit(self, Z, y):
             drawn.append((len(y), int(y.sum()), self.class_weight))
             return super().fit(Z, y)
 
-    monkeypatch.setattr(module, "LogisticRegression", Recorded)
+    monkeypatch.setattr(_residual, "LogisticRegression", Recorded)
     probe(1, n_shots=4, n_draws=3)
     assert drawn == [(12, 4, "balanced")] * 3
     drawn.clear()
