@@ -96,7 +96,7 @@ def relearn_time(
         If the unlearner is not fitted or was released and `target` is None, data or labels do not
         suit it, there is no weight to train, or a number is out of range.
     DivergenceError
-        If a loss is no longer finite.
+        If a logit is not finite.
 
     Notes
     -----
@@ -252,19 +252,19 @@ def _rows(unlearner, X, y, preprocessing):
 
 
 def _accuracy(net, rows):
-    predicted = forward(net, rows, lambda net, output, batch: logits_of(net, output).argmax(dim=1))
-    return float((predicted == rows.y.numpy()).mean())
+    logits = forward(net, rows, lambda net, output, batch: logits_of(net, output))
+    if not np.isfinite(logits).all():
+        raise DivergenceError(
+            "The network gives logits that are not finite: lower `lr`, unless those of the "
+            "unlearner are not finite either; then unlearn again with a lower learning rate."
+        )
+    return float((logits.argmax(axis=1) == rows.y.numpy()).mean())
 
 
 def _train_batch(net, batch, optimizer):
     for name in net._modules:
         getattr(net, f"{name}_").train()
     loss = torch.nn.functional.cross_entropy(logits_of(net, net.infer(batch.X)), batch.y)
-    if not torch.isfinite(loss):
-        raise DivergenceError(
-            "Relearning reached a loss that is not finite: the weights of the unlearner may not "
-            "be finite, or `lr` is too high."
-        )
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()

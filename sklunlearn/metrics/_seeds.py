@@ -84,14 +84,14 @@ def forgetting_quality(unlearned, retrained, *, delta=1e-5):
     -----
     Attacks: *one threshold*, at 100 steps a unit over the range of both kinds, above which the
     kind with the larger median is guessed; and *an interval*, inside which the kind with the
-    smaller range :math:`w` is guessed (of equal ranges, the retrained): its right end goes at 100 steps a unit from
-    :math:`w - 2` above the lowest to 2 above the highest value, its left end over 400 values
-    within 2 of the place :math:`w` to the left of that. An attack with both rates 0 has
-    :math:`\varepsilon = \infty`; one with a single rate 0 is left out, as so few networks cannot
-    tell how small the rate is. If one kind's range is less than a hundredth of the other's,
-    :math:`\varepsilon_x` is 50. Where that grid is too coarse (all values lie within 10 steps, or
-    every attack is left out), we add thresholds at the values themselves; if nothing is left even
-    then, as where all values are equal, :math:`\varepsilon_x` is 0.
+    smaller range :math:`w` is guessed (of equal ranges, the retrained): its right end goes at 100
+    steps a unit from :math:`w - 2` above the lowest to 2 above the highest value, its left end
+    over 400 values within 2 of the place :math:`w` to the left of that. An attack with both
+    rates 0 has :math:`\varepsilon = \infty`; one with a single rate 0 is left out, as so few
+    networks cannot tell how small the rate is. If one kind's range is less than a hundredth of
+    the other's, :math:`\varepsilon_x` is 50. Where that grid is too coarse (all values lie within
+    10 steps, or every attack is left out), we add thresholds at the values themselves; if nothing
+    is left even then, as where all values are equal, :math:`\varepsilon_x` is 0.
 
     The competition multiplies F by the accuracies on retain and on test rows, each as a ratio to
     that of the retrained networks. Over-forgetting (the Streisand effect) lowers F as does

@@ -147,8 +147,16 @@ def test_no_rows_to_relearn(retrained, X, y):
 
 
 def test_divergence(retrained, X, y):
-    with pytest.raises(DivergenceError, match="not finite"):
-        relearn_time(retrained, X, y, lr=1e30, max_epochs=50, target=1.0, **of_class_2(X, y))
+    # Class 0 is what the largest of several NaN would be.
+    rows = {"X_forget": X[y == 0], "y_forget": y[y == 0], "target": 1.0}
+    with torch.no_grad():
+        retrained.net_.module_.classifier.bias[0] = -100
+    with pytest.raises(DivergenceError, match="not finite: lower `lr`"):
+        relearn_time(retrained, X, y, lr=1e30, max_epochs=50, **rows)
+    for parameter in retrained.net_.module_.parameters():
+        parameter.detach().fill_(np.nan)
+    with pytest.raises(DivergenceError, match="unlearn again"):
+        relearn_time(retrained, X, y, max_epochs=50, **rows)
 
 
 @pytest.mark.parametrize(
