@@ -108,6 +108,7 @@ def test_empty_sample(metric, a, b):
 def test_noise_floor():
     for n, expected in [(50, 0.058), (100, 0.041), (200, 0.029), (500, 0.018), (1000, 0.013)]:
         assert auc_noise_floor(n, n) == pytest.approx(expected, abs=5e-4)
+    assert auc_noise_floor(1, 1) == 0.5  # the AUC is 0 or 1
     rng = np.random.default_rng(0)
     aucs = [membership_auc(rng.normal(size=30), rng.normal(size=80)) for _ in range(2000)]
     assert np.std(aucs) == pytest.approx(auc_noise_floor(30, 80), rel=0.07)
