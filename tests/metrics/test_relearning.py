@@ -100,6 +100,17 @@ def test_unlearner_and_random_states_stay_as_they_are(retrained, X, y):
     np.testing.assert_array_equal(np.random.get_state()[1], numpy_state)  # noqa: NPY002
 
 
+def test_batches_are_trained_on_in_training_mode(retrained, X, y):
+    passes = []
+
+    def record(module, inputs, output):
+        passes.append((module.training, len(output)))
+
+    retrained.net_.module_.register_forward_hook(record)  # its copies have it too
+    relearn_time(retrained, X, y, target=1.0, lr=1e-6, max_epochs=1, **of_class_2(X, y))
+    assert passes == [(False, 25), (True, 75), (False, 25)]
+
+
 def test_relearning_is_repeatable(retrained, X, y):
     options = {"lr": 0.01, "batch_size": 5, "max_epochs": 50, **of_class_2(X, y)}
     times = [relearn_time(retrained, X, y, random_state=s, **options) for s in (0, 0, 1, 2, 3)]

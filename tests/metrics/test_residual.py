@@ -109,6 +109,22 @@ def test_probe_is_repeatable():
     assert probe(1, n_draws=1).std == 0
 
 
+def test_probe_does_not_depend_on_the_units():
+    scale, shift = np.array([1, 1000, 0.001, 10, 1]), np.array([0, 5, -3, 7, 100])
+    (Z, y), (Z_test, y_test) = embeddings(0, 1), embeddings(1, 1)
+    options = {"forget_label": 2, "random_state": 0}
+    expected = embedding_probe(Z, y, Z_test, y_test, **options)
+    scaled = embedding_probe(Z * scale + shift, y, Z_test * scale + shift, y_test, **options)
+    assert scaled == pytest.approx(expected, abs=1e-3)
+
+
+def test_mean_and_deviation_over_draws():
+    generator = np.random.RandomState(0)  # noqa: NPY002
+    aucs = [probe(1, n_draws=1, random_state=generator).auc for _ in range(3)]
+    expected = np.mean(aucs), np.sqrt(np.mean((aucs - np.mean(aucs)) ** 2))
+    assert probe(1, n_draws=3) == pytest.approx(expected, abs=1e-9)
+
+
 def test_probe_of_constant_embeddings():
     Z, y = np.ones((20, 3)), np.repeat([0, 1], 10)
     assert embedding_probe(Z, y, Z, y, forget_label=1) == (0.5, 0)
