@@ -37,11 +37,10 @@ def zero_retrain_forgetting(proba, proba_random):
     ----------
     proba : array-like of shape (n_samples, n_classes)
         Probabilities of the forget rows under the network that is judged.
-    proba_random : array-like of shape (n_networks, n_samples, n_classes) or \
-            (n_samples, n_classes)
-        Those of untrained networks of the same architecture; of several the mean is taken. Pass
-        at least five, as they differ; or the uniform distribution, ``1 / n_classes``, which
-        depends on no draw.
+    proba_random : array-like of shape (n_networks, n_samples, n_classes)
+        Those of untrained networks of the same architecture, or of shape (n_samples, n_classes) of
+        one; of several the mean is taken. Pass at least five, as they differ; or the uniform
+        distribution, ``1 / n_classes``, which depends on no draw.
 
     Returns
     -------
