@@ -64,8 +64,7 @@ def select_parameters(module, trainable):
 
     Examples
     --------
-    >>> from sklearn.utils._param_validation import Interval, StrOptions
-    from torch import nn
+    >>> from torch import nn
     >>> from sklunlearn.trainable import select_parameters
     >>> net = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.ReLU(), nn.Linear(3, 2))
     >>> select_parameters(net, "head")
@@ -109,8 +108,7 @@ def head_module(module):
 
     Examples
     --------
-    >>> from sklearn.utils._param_validation import Interval, StrOptions
-    from torch import nn
+    >>> from torch import nn
     >>> from sklunlearn.trainable import head_module
     >>> head_module(nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2)))
     ('2', Linear(in_features=3, out_features=2, bias=True))
@@ -144,8 +142,7 @@ def reinitialize(module, names):
 
     Examples
     --------
-    >>> from sklearn.utils._param_validation import Interval, StrOptions
-    from torch import nn
+    >>> from torch import nn
     >>> from sklunlearn.trainable import reinitialize, select_parameters
     >>> net = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
     >>> before = [p.clone() for p in net.parameters()]
@@ -209,8 +206,7 @@ def training_only(module, names, *, freeze_batchnorm):
 
     Examples
     --------
-    >>> from sklearn.utils._param_validation import Interval, StrOptions
-    from torch import nn
+    >>> from torch import nn
     >>> from sklunlearn.trainable import training_only
     >>> net = nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
     >>> with training_only(net, ["1.weight"], freeze_batchnorm=True):
