@@ -274,7 +274,14 @@ class GradientUnlearner(BaseUnlearner):
         batches = StepBatches(forget, retain, run.device)
 
         def get_loss(y_pred, y_true, X=None, training=True):
-            return self._loss(run.module_, *batches.split(logits_of(run, y_pred)))
+            loss = self._loss(run.module_, *batches.split(logits_of(run, y_pred)))
+            if not loss.requires_grad:
+                raise ValueError(
+                    f"The loss of {type(self).__name__} does not depend on any of the parameters "
+                    f"that the run may change, {self.updated_params_}: choose others with "
+                    "`trainable`."
+                )
+            return loss
 
         def step(batch):
             result = run.train_step(batch)

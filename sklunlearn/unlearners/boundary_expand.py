@@ -119,6 +119,12 @@ class BoundaryExpandUnlearner(GradientUnlearner):
                 f"The head {name!r} is a {type(self._head).__name__}, to which no output can be "
                 "added: Boundary Expanding needs a network that ends in a torch.nn.Linear."
             )
+        if self._head.out_features != len(self.classes_):
+            raise ValueError(
+                f"The head {name!r} has {self._head.out_features} outputs for "
+                f"{len(self.classes_)} classes: the last layer that the network registers must be "
+                "the one that gives the logits."
+            )
         _change_outputs(self._head, _add_output)
         return run
 

@@ -226,3 +226,24 @@ def test_layer_without_initial_weights_of_its_own():
     with pytest.raises(ValueError, match="cannot be given new initial weights"):
         unlearn(BadTeacherUnlearner, Scaled(), X, Y, FORGET, bad_teacher="random_init")
     unlearn(BadTeacherUnlearner, Scaled(), X, Y, FORGET, bad_teacher="uniform")
+
+
+class View(nn.Module):
+    """A linear network that takes no batch without rows."""
+
+    def __init__(self, head):
+        super().__init__()
+        self.head = head
+
+    def forward(self, x):
+        return self.head(x.view(len(x), -1))
+
+
+@pytest.mark.parametrize("as_dataset", [True, False])
+def test_steps_without_a_row_for_a_teacher(as_dataset):
+    # With a batch size of 1, each step is without rows for one of the teachers.
+    params = {"retain_weight": 1.0 if as_dataset else 0.0, "as_dataset": as_dataset}
+    unlearner = unlearn(
+        BadTeacherUnlearner, View(linear((WEIGHT, BIAS))), X, Y, FORGET, batch_size=1, **params
+    )
+    assert np.isfinite(unlearner.history_[-1, "train_loss"])

@@ -238,6 +238,17 @@ def test_stop_accuracy_looks_at_the_real_classes(stop_accuracy):
     assert len(unlearner.history_) == (60 if stop_accuracy is None else len(winners))
 
 
+class Backward(nn.Module):
+    """Registers its last layer first."""
+
+    def __init__(self):
+        super().__init__()
+        self.last, self.first = nn.Linear(5, 4), nn.Linear(3, 5)
+
+    def forward(self, x):
+        return self.last(self.first(x))
+
+
 class Bilinear(nn.Module):
     def __init__(self):
         super().__init__()
@@ -259,6 +270,7 @@ class Bilinear(nn.Module):
             nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(3, 4))),
             "The head '0' is a ParametrizedLinear",
         ),
+        (Backward(), "The head 'first' has 5 outputs for 4 classes"),
     ],
 )
 def test_head_that_cannot_be_widened(module, message):

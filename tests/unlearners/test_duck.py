@@ -385,3 +385,8 @@ def test_images():
     hidden = module[:3](torch.tensor(x)).detach().numpy()
     centroids = centroids_by_hand(hidden[4:], y[4:], 3)
     np.testing.assert_allclose(before.centroids_, centroids, atol=1e-5)
+
+
+def test_nothing_that_the_loss_depends_on():
+    with pytest.raises(ValueError, match="The loss of DUCKUnlearner does not depend on any"):
+        unlearn(DUCKUnlearner, linear((W, B), (V, C)), X, Y, [0], trainable="head", retain_weight=0)
