@@ -1,5 +1,6 @@
 """Training a network, or a pipeline that ends in one."""
 
+import contextlib
 import warnings
 
 import numpy as np
@@ -15,6 +16,7 @@ from sklunlearn._data import Rows
 from sklunlearn._nets import bytes_of, check_finite_weights, check_outputs, stopped_by_callback
 from sklunlearn._seeding import isolated_random_state
 from sklunlearn.networks import default_net
+from sklunlearn.trainable import one_value_allowed
 
 __all__ = [
     "check_can_start_afresh",
@@ -120,7 +122,10 @@ def _train_net(net, X, y, classes, start=None, max_epochs=None):
             getattr(net, f"{name}_").load_state_dict(getattr(start, f"{name}_").state_dict())
     check_outputs(net, Rows(X).take_X(np.arange(1)), classes)
     net.notify("on_train_begin", X=data, y=y)
-    with warnings.catch_warnings(), stopped_by_callback():
+    with warnings.catch_warnings(), stopped_by_callback(), contextlib.ExitStack() as stack:
+        # How many rows the last batch has is not the user's choice: a request takes some away.
+        for name in net._modules:
+            stack.enter_context(one_value_allowed(getattr(net, f"{name}_")))
         # Of read-only rows, as memory maps have: nothing writes to them.
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
         net.fit_loop(data, y, epochs=max_epochs)

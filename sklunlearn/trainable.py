@@ -8,7 +8,14 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.parametrize import is_parametrized
 
-__all__ = ["TRAINABLE", "head_module", "reinitialize", "select_parameters", "training_only"]
+__all__ = [
+    "TRAINABLE",
+    "head_module",
+    "one_value_allowed",
+    "reinitialize",
+    "select_parameters",
+    "training_only",
+]
 
 # Constraint of a parameter `trainable`, in scikit-learn's form.
 TRAINABLE = [
@@ -250,6 +257,24 @@ def training_only(module, names, *, freeze_batchnorm):
             parameter.requires_grad_(flag)
         for submodule, flag in training:
             submodule.training = flag
+
+
+@contextlib.contextmanager
+def one_value_allowed(module):
+    """Context in which BatchNorm takes a batch with a single value a channel in training too.
+
+    It is then normalised as in evaluation, where torch would raise an error.
+    """
+    hooks = [
+        layer.register_forward_pre_hook(_to_evaluation_mode_for_one_value)
+        for layer in module.modules()
+        if isinstance(layer, _BatchNorm)
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _to_evaluation_mode(layer, args):

@@ -88,6 +88,8 @@ class UNSIRUnlearner(GradientUnlearner):
       forgets: what the noise teaches it lies in other directions than the rows. And the repair
       needs rows: on a small table, the few steps of some epochs do not mend the network.
     - `stop_accuracy` and a saliency mask do look at the forget rows.
+    - A callback that stops the training, as EarlyStopping does, ends the whole run: in the
+      impairment, it leaves the network without the repair.
 
     References
     ----------

@@ -204,3 +204,19 @@ def test_trained_module_instance_has_no_initial_weights(data):
     unlearner = RetrainUnlearner(net, random_state=SEED).fit(X, y)
     with pytest.raises(ValueError, match="made from an instance of Net and has been trained"):
         unlearner.unlearn(X, y, forget=forget_class(y))
+
+
+def test_last_batch_of_one_row_and_batchnorm(X, y):
+    net = NeuralNetClassifier(
+        nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Linear(5, 3)),
+        criterion=nn.CrossEntropyLoss,
+        max_epochs=2,
+        batch_size=8,
+        train_split=None,
+        verbose=0,
+    )
+    # 75 rows leave a last batch of 3, and 73 one of 1.
+    unlearner = RetrainUnlearner(net, random_state=0).fit(X, y).unlearn(X, y, forget=[0, 1])
+    assert len(unlearner.history_) == 2
+    layer = unlearner.net_.module_[1]
+    assert layer.num_batches_tracked == 2 * 9 and not layer._forward_pre_hooks
