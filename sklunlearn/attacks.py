@@ -25,7 +25,8 @@ def nearest_adversarial(
         \frac{\varepsilon}{10} \frac{\nabla_u \mathrm{CE}}{\lVert\nabla_u \mathrm{CE}\rVert}\right)
 
     until the network prefers another class than `y`. After `max_steps` of them without success the
-    radius doubles, and the row goes on from where it is [1]_.
+    radius doubles, and the row goes on from where it is [1]_; or ends, if it came no farther
+    than at the radius before.
 
     Parameters
     ----------
@@ -83,6 +84,7 @@ def nearest_adversarial(
         labels = logits_of(X).argmax(dim=1)
     rows = torch.nonzero(labels == y)[:, 0]
     x, delta, own = X[rows], torch.zeros_like(X[rows]), y[rows]
+    reached = X.new_zeros(len(X))
     for _ in range(max_doublings + 1):
         for _ in range(max_steps):
             if not len(rows):
@@ -101,6 +103,10 @@ def nearest_adversarial(
             found[rows[across]], labels[rows[across]] = moved[across], now[across]
             distances[rows[across]] = _norm(delta[across]).flatten()
             rows, x, delta, own = (part[~across] for part in (rows, x, delta, own))
+        # The others are held by `clip`, or at a point without a gradient.
+        free = _norm(delta).flatten() > reached[rows]
+        rows, x, delta, own = (part[free] for part in (rows, x, delta, own))
+        reached[rows] = 1.001 * _norm(delta).flatten()
         radius *= 2
     return found, labels, distances
 

@@ -245,3 +245,31 @@ def test_only_rows_that_are_not_yet_across_are_asked_for():
     # With steps of 0.1 the last row takes one, the others eight and four.
     search(ROWS[[0, 1, 3]], CLASSES[[0, 1, 3]], counting, radius=1.0)
     assert sizes == [3] + [3, 3] + [2, 2] * 3 + [1, 1] * 4
+
+
+def test_a_row_that_is_held_by_its_range_is_given_up():
+    # The larger feature wins; the second may not come so high.
+    def logits_of(x):
+        passes.append(len(x))
+        return x
+
+    passes, X = [], torch.tensor([[1.0, 0.0], [1.0, 0.9]])
+    found, labels, _ = nearest_adversarial(
+        logits_of, X, torch.tensor([0, 0]), radius=0.05, clip=(torch.tensor([0.95, 0.0]), 0.92)
+    )
+    assert labels.tolist() == [0, 0]
+    assert torch.equal(found, X)
+    # Far fewer than 21 radii of 50 steps, of two passes each.
+    assert len(passes) < 1000
+
+
+def test_a_row_that_is_not_held_goes_on():
+    passes, X = [], torch.tensor([[100.0, 0.0]])
+
+    def logits_of(x):
+        passes.append(len(x))
+        return x
+
+    _, labels, distances = nearest_adversarial(logits_of, X, torch.tensor([0]), radius=0.05)
+    assert labels.tolist() == [1]
+    assert 100 / 2**0.5 <= distances.item() < 1.2 * 100 / 2**0.5
