@@ -20,7 +20,6 @@ __all__ = [
     "newton_removal",
     "removal_budget",
     "residual_bound",
-    "worst_case_bound",
 ]
 
 # Lipschitz constant of the second derivative of the logistic loss, as published. The smallest
@@ -135,11 +134,6 @@ def residual_bound(step, X):
     spectral_norm = np.sqrt(np.linalg.eigvalsh(X.T @ X)[-1])
     moved = np.linalg.norm(step @ X.T, axis=-1)
     return GAMMA * spectral_norm * np.linalg.norm(step, axis=-1) * moved
-
-
-def worst_case_bound(n_samples, n_forget=1, *, l2):
-    """The same for any rows, from a minimum without noise: ``4 gamma m^2 / (l2^2 (n - m))``."""
-    return 4 * GAMMA * n_forget**2 / (l2**2 * (n_samples - n_forget))
 
 
 def removal_budget(noise, epsilon, delta):

