@@ -242,8 +242,7 @@ def training_only(module, names, *, freeze_batchnorm):
         if isinstance(layer, _BatchNorm) and is_frozen(layer):
             hooks.append(layer.register_forward_pre_hook(_to_evaluation_mode))
         elif isinstance(layer, _BatchNorm):
-            hooks.append(layer.register_forward_pre_hook(_to_evaluation_mode_for_one_value))
-            hooks.append(layer.register_forward_hook(_back_to_training_mode))
+            hooks += _allow_one_value(layer)
     requires_grad = [(p, p.requires_grad) for p in parameters.values()]
     training = [(submodule, submodule.training) for submodule in module.modules()]
     try:
@@ -265,16 +264,20 @@ def one_value_allowed(module):
 
     It is then normalised as in evaluation, where torch would raise an error.
     """
-    hooks = [
-        layer.register_forward_pre_hook(_to_evaluation_mode_for_one_value)
-        for layer in module.modules()
-        if isinstance(layer, _BatchNorm)
-    ]
+    layers = [layer for layer in module.modules() if isinstance(layer, _BatchNorm)]
+    hooks = [hook for layer in layers for hook in _allow_one_value(layer)]
     try:
         yield
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _allow_one_value(layer):
+    return [
+        layer.register_forward_pre_hook(_to_evaluation_mode_for_one_value),
+        layer.register_forward_hook(_back_to_training_mode),
+    ]
 
 
 def _to_evaluation_mode(layer, args):

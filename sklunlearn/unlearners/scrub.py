@@ -179,15 +179,19 @@ class SCRUBUnlearner(GradientUnlearner):
         self._states, self.rewound_to_ = [], None
 
     def _run(self, run, forget, retain):
-        leaves_by_itself = any(map(self._differs_in_training, run.module_.modules()))
+        leaves_by_itself = any(
+            self._differs_in_training(layer, run.module_) for layer in run.module_.modules()
+        )
         min_first = self.start == "min" or (self.start == "auto" and not leaves_by_itself)
         self._n_before = int(min_first and self.max_epochs > 0)
         self._train_epochs(run, forget, retain, self.max_epochs + self._n_before)
 
-    def _differs_in_training(self, module):
-        if isinstance(module, _BatchNorm):  # frozen, it normalises as that of the teacher does
-            return not self.freeze_batchnorm and all(p.requires_grad for p in module.parameters())
-        return isinstance(module, _DropoutNd) and module.p > 0
+    def _differs_in_training(self, layer, module):
+        if isinstance(layer, _BatchNorm):  # frozen, it normalises as that of the teacher does
+            own = [p.requires_grad for p in layer.parameters()]
+            trained = any(own) if own else all(p.requires_grad for p in module.parameters())
+            return trained and not self.freeze_batchnorm
+        return isinstance(layer, _DropoutNd) and layer.p > 0
 
     def _start_epoch(self, run, epoch, forget, retain):
         if self._held_out is not None and epoch > 1:
