@@ -117,7 +117,7 @@ def forget_mask(
     return mask
 
 
-def check_forget(forget, n_samples, *, allow_all=True):
+def check_forget(forget, n_samples, *, allow_all=True, allow_none=False):
     """Turn a mask or row indices into a boolean mask, or say what is wrong with them.
 
     Parameters
@@ -129,6 +129,8 @@ def check_forget(forget, n_samples, *, allow_all=True):
         Number of rows that `forget` speaks of.
     allow_all : bool, default=True
         Whether all rows may be forgotten.
+    allow_none : bool, default=False
+        Whether no row may be forgotten.
 
     Returns
     -------
@@ -141,7 +143,7 @@ def check_forget(forget, n_samples, *, allow_all=True):
         If `forget` is None or holds neither booleans nor integers.
     ValueError
         If `forget` is not one-dimensional, is a mask of another length, holds an index that is out
-        of range or repeated, marks no row, or marks all of them and `allow_all` is False.
+        of range or repeated, or marks no row or all of them where that is not allowed.
 
     Examples
     --------
@@ -170,7 +172,7 @@ def check_forget(forget, n_samples, *, allow_all=True):
         mask = _mask_of_indices(forget, n_samples)
     else:
         raise TypeError(f"`forget` has dtype {forget.dtype}, expected bool or int: pass {kinds}.")
-    if not mask.any():
+    if not mask.any() and not allow_none:
         raise ValueError(
             "`forget` marks no row: mark at least one row to forget. In model selection, every "
             "training fold needs one."

@@ -328,6 +328,13 @@ def test_all_rows():
     assert check_forget([1], 2, allow_all=False).tolist() == [False, True]
 
 
+@pytest.mark.parametrize("forget", [[], [False, False], np.array([], dtype=int)])
+def test_no_row(forget):
+    assert check_forget(forget, 2, allow_none=True).tolist() == [False, False]
+    with pytest.raises(ValueError, match="`forget` marks no row"):
+        check_forget(forget, 2)
+
+
 @pytest.mark.parametrize(
     "forget, error, message",
     [
