@@ -100,8 +100,8 @@ def unlearning_scorers(
     ...         BoundaryUnlearner(random_state=0), X, y, params={"forget": y == 0}, cv=2,
     ...         scoring=unlearning_scorers(), error_score="raise",
     ...     )
-    >>> scores["test_forgetting"].shape, scores["test_retention"].min() > 0.8
-    ((2,), True)
+    >>> {name: len(values) for name, values in scores.items() if name.startswith("test")}
+    {'test_forgetting': 2, 'test_retention': 2, 'test_membership': 2}
     """
     names = [names] if isinstance(names, str) else list(names)
     if not names:
