@@ -15,6 +15,7 @@ from sklearn.model_selection import check_cv as check_sklearn_cv
 from sklearn.utils import _safe_indexing, indexable
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.validation import column_or_1d
 from tqdm.auto import tqdm
 
 from sklunlearn.base import BaseUnlearner
@@ -50,7 +51,7 @@ class TradeoffSearchCV(GridSearchCV):
         whole classes, else :class:`ForgetSplit` with ``random_state=0``. None means 5 or 3 splits.
     refit : "knee", str, callable or False, default="knee"
         How the best candidate is chosen, to be fitted to all rows: "knee" is
-        ``select_knee()``; otherwise the name of a score to maximise, or a rule such as
+        :func:`select_knee`; otherwise the name of a score to maximise, or a rule such as
         :func:`select_constrained`. False: none is chosen.
     n_jobs : int or None, default=None
         Number of workers; each uses one thread of torch.
@@ -180,16 +181,20 @@ class TradeoffSearchCV(GridSearchCV):
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y "
                 "is None."
             )
-        X, y = indexable(X, y)
-        labels = np.asarray(y)
-        forget = check_forget(forget, len(labels), allow_all=False)
+        X, y = indexable(X, column_or_1d(y, warn=True))
+        if len(y) == 1:
+            raise ValueError("Found n_samples=1: a search needs rows to train on and to test on.")
+        forget = check_forget(forget, len(y), allow_all=False)
+        _check_candidates(self.estimator, self.param_grid)
         with (
             config_context(enable_metadata_routing=True),
             one_thread_each(self.n_jobs) as n_jobs,
             self._cache() as memory,
         ):
-            splits = list(_make_splits(self.cv, X, labels, forget))
-            scorers = self._make_scorers(splits, labels, forget)
+            splits = list(_make_splits(self.cv, X, y, forget))
+            if not splits:
+                raise ValueError("`cv` gives no split: pass at least one pair (train, test).")
+            scorers = self._make_scorers(splits, y, forget)
             estimator = clone(self.estimator)
             unset = [path for path in paths if estimator.get_params()[path] is None]
             estimator.set_params(**dict.fromkeys(unset, memory))
@@ -240,10 +245,12 @@ class TradeoffSearchCV(GridSearchCV):
 
     def _make_scorers(self, splits, y, forget):
         if self.scoring is not None:
+            if not self.scoring:
+                raise ValueError("`scoring` is empty: name at least one scorer, or pass None.")
             return {name: get_scorer(scorer) for name, scorer in self.scoring.items()}
         tested = [test[forget[test]] for _, test in splits]
         seen = [np.isin(rows, train) for rows, (train, _) in zip(tested, splits, strict=True)]
-        seen = np.concatenate(seen) if seen else np.zeros(0, bool)
+        seen = np.concatenate(seen)
         if seen.any() != seen.all():
             raise ValueError(
                 "In these splits, some of the tested rows to forget were trained on and some were "
@@ -316,11 +323,9 @@ class _Candidates(GridSearchCV):
 
 def _memory_paths(estimator):
     """Names of the `memory` parameters of the unlearners in an estimator."""
-    if not isinstance(estimator, BaseEstimator):
-        raise TypeError(f"`estimator` must be an unlearner or hold one, got {estimator!r}.")
     if isinstance(estimator, BaseUnlearner):
         return ["memory"]
-    named = estimator.get_params().items()
+    named = getattr(estimator, "get_params", dict)().items()
     paths = [f"{name}__memory" for name, value in named if isinstance(value, BaseUnlearner)]
     if not paths:
         raise TypeError(
@@ -328,6 +333,12 @@ def _memory_paths(estimator):
             f"{type(estimator).__name__}, which holds none. See sklunlearn.all_unlearners()."
         )
     return paths
+
+
+def _check_candidates(estimator, param_grid):
+    """Raise before anything is trained if a parameter does not exist."""
+    for params in ParameterGrid(param_grid):
+        clone(estimator).set_params(**clone(params, safe=False))
 
 
 def _are_whole_classes(y, forget):
@@ -346,7 +357,7 @@ def _make_splits(cv, X, y, forget):
         train, test = np.arange(len(y))[train], np.arange(len(y))[test]
         if not forget[train].any():
             raise ValueError(
-                "A split trains on no row to forget: use fewer splits, or ForgetStratifiedKFold or "
+                "A split trains on no row to forget: use fewer splits, ForgetStratifiedKFold or "
                 "ForgetSplit."
             )
         yield train, test

@@ -10,15 +10,15 @@ from sklunlearn.metrics import knee_point
 __all__ = ["select_constrained", "select_knee"]
 
 
-def select_knee(*, retain="retention", forget=None):
-    """Rule that chooses the knee of the front between retaining and forgetting.
+def select_knee(*, forget="forgetting", retain="retention"):
+    """Rule that chooses the knee of the front between forgetting and retaining.
 
     Parameters
     ----------
+    forget : str or list of str, default="forgetting"
+        Score on one side; of several, their mean.
     retain : str, default="retention"
-        Score on one side.
-    forget : str, sequence of str or None, default=None
-        Score on the other side; of several, their mean. None: all scores but `retain`.
+        Score on the other side.
 
     Returns
     -------
@@ -33,8 +33,10 @@ def select_knee(*, retain="retention", forget=None):
 
     Notes
     -----
-    The candidate is on the Pareto front of all scores too. As the front is scaled by its own ends,
-    small differences weigh as much as large ones where no larger ones occur.
+    Other scores decide between candidates that are equal in these, by their mean, so that the
+    choice is on the front of all scores too. "membership" is such a score by default: a front is
+    scaled by its own ends, and where every candidate forgets, its noise would outweigh what is
+    retained.
 
     Examples
     --------
@@ -45,21 +47,21 @@ def select_knee(*, retain="retention", forget=None):
     ...         "params": [{"lr": 1}, {"lr": 2}, {"lr": 3}, {"lr": 4}, {"lr": 5}]})
     1
     """
-    return partial(_select_knee, retain=_check_name(retain), forget=_check_names(forget))
+    return partial(_select_knee, forget=_check_names(forget), retain=_check_name(retain))
 
 
-def select_constrained(*, min_retain, retain="retention", forget=None):
+def select_constrained(*, min_retain, forget="forgetting", retain="retention"):
     """Rule that chooses what forgets best of all candidates that retain enough.
 
     Parameters
     ----------
     min_retain : float
         Least mean score of `retain`. For "retention", an accuracy from 0 to 1.
+    forget : str or list of str, default="forgetting"
+        Score to maximise; of several, their mean. Between equal candidates decides what they
+        retain, then the mean of all other scores.
     retain : str, default="retention"
         Score with a bound.
-    forget : str, sequence of str or None, default=None
-        Score to maximise; of several, their mean. None: all scores but `retain`. Of equal
-        candidates the one that retains most is chosen, then the first.
 
     Returns
     -------
@@ -85,20 +87,22 @@ def select_constrained(*, min_retain, retain="retention", forget=None):
     return partial(
         _select_constrained,
         min_retain=float(min_retain),
-        retain=_check_name(retain),
         forget=_check_names(forget),
+        retain=_check_name(retain),
     )
 
 
-def _select_knee(cv_results, *, retain, forget):
-    forgets, retains = _two_scores(cv_results, retain, forget)
+def _select_knee(cv_results, *, forget, retain):
+    forgets, retains, rest = _scores_of(cv_results, forget, retain)
     # Those with nan take no part; knee_point would warn of them, as the search has done.
     held = np.flatnonzero(~np.isnan(forgets + retains))
-    return int(held[knee_point(np.column_stack([forgets, retains])[held])])
+    knee = held[knee_point(np.column_stack([forgets, retains])[held])]
+    equal = np.flatnonzero((forgets == forgets[knee]) & (retains == retains[knee]))
+    return int(equal[rest[equal].argmax()])
 
 
-def _select_constrained(cv_results, *, min_retain, retain, forget):
-    forgets, retains = _two_scores(cv_results, retain, forget)
+def _select_constrained(cv_results, *, min_retain, forget, retain):
+    forgets, retains, rest = _scores_of(cv_results, forget, retain)
     held = np.flatnonzero((retains >= min_retain) & ~np.isnan(forgets))
     if not len(held):
         best = int(np.nanargmax(np.where(np.isnan(forgets), np.nan, retains)))
@@ -107,33 +111,36 @@ def _select_constrained(cv_results, *, min_retain, retain, forget):
             f"{retains[best]:.4g}, with {cv_results['params'][best]}. Lower `min_retain`, or "
             "search among gentler candidates."
         )
-    # The last key counts most; the first of equal candidates comes last in reversed order.
-    order = np.lexsort((-held, retains[held], forgets[held]))
+    # The last key counts most, and the last row is taken: of equal ones the first.
+    order = np.lexsort((-held, rest[held], retains[held], forgets[held]))
     return int(held[order[-1]])
 
 
-def _two_scores(cv_results, retain, forget):
-    """Mean test scores of forgetting and of retaining; at least one candidate has both."""
+def _scores_of(cv_results, forget, retain):
+    """Mean test scores of forgetting, of retaining and of the rest, which has no nan."""
     prefix = "mean_test_"
-    names = [key.removeprefix(prefix) for key in cv_results if key.startswith(prefix)]
-    forget = [name for name in names if name != retain] if forget is None else forget
-    missing = [name for name in (retain, *forget) if name not in names]
-    if missing or not forget:
+    scores = {
+        key.removeprefix(prefix): np.asarray(values, float)
+        for key, values in cv_results.items()
+        if key.startswith(prefix)
+    }
+    if missing := [name for name in (*forget, retain) if name not in scores]:
         raise ValueError(
-            f"The rule weighs {retain!r} against {forget or 'other scores'}, but the search has "
-            f"the scores {names}: pass `scoring=unlearning_scorers()` to the search, or other "
-            "names to the rule."
+            f"The rule needs the scores {missing}, but the search has {list(scores)}: pass "
+            "`scoring=unlearning_scorers()` to the search, or other names to the rule, as in "
+            "`refit=select_knee(forget='js')`."
         )
-    scores = {name: np.asarray(cv_results[prefix + name], float) for name in (retain, *forget)}
-    means = np.mean([scores[name] for name in forget], axis=0), scores[retain]
-    if np.isnan(means[0] + means[1]).all():
-        undefined = [name for name, values in scores.items() if np.isnan(values).any()]
+    forgets, retains = np.mean([scores[name] for name in forget], axis=0), scores[retain]
+    if np.isnan(forgets + retains).all():
+        undefined = [name for name in (*forget, retain) if np.isnan(scores[name]).any()]
         raise ValueError(
             f"Every candidate has a mean of nan in one of {undefined}: there is nothing to choose "
             "from. A fold may lack rows to forget (split with ForgetStratifiedKFold), or a scorer "
             "fail: set error_score='raise' and turn metadata routing on."
         )
-    return means
+    others = [values for name, values in scores.items() if name not in (*forget, retain)]
+    rest = np.mean(others, axis=0) if others else np.zeros(len(retains))
+    return forgets, retains, np.nan_to_num(rest, nan=-np.inf)
 
 
 def _check_name(name):
@@ -143,11 +150,9 @@ def _check_name(name):
 
 
 def _check_names(names):
-    if names is None:
-        return None
     names = [names] if isinstance(names, str) else names
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
         raise TypeError(f"`forget` must be the name of a score or a list of names, got {names!r}.")
     if not names:
-        raise ValueError("`forget` is empty: name a score, or pass None for all but `retain`.")
+        raise ValueError("`forget` is empty: name at least one score.")
     return list(names)

@@ -17,6 +17,7 @@ from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.validation import _num_samples
 from skorch.callbacks import Callback
 
 from sklunlearn import FineTuneUnlearner, NegGradUnlearner, SISAUnlearner
@@ -240,7 +241,7 @@ def test_the_network_is_trained_once_a_fold(net, trainings, X, y, forget):
 
 
 def test_with_two_workers_and_nested_parameters_in_a_pipeline(net, trainings, X, y, forget):
-    grid = {"unlearn__lr": [0.003, 0.02], "unlearn__max_epochs": [1, 2]}
+    grid = {"unlearn__lr": [0.02, 0.1], "unlearn__max_epochs": [2, 5]}
     pipeline = make_pipeline(StandardScaler(), NegGradUnlearner(net, random_state=0))
     pipeline.steps[1] = ("unlearn", pipeline[1])
     alone = TradeoffSearchCV(pipeline, grid, cv=3).fit(X, y, forget=forget)
@@ -376,14 +377,14 @@ class Checked(TradeoffSearchCV):
     __metadata_request__fit = {"forget": True}
 
     def fit(self, X, y=None, forget=None):
-        if forget is None and hasattr(X, "__len__") and len(X):
-            forget = np.arange(len(X)) % 4 == 0
+        if forget is None:
+            forget = np.arange(_num_samples(X)) % 4 == 0
         return super().fit(X, y, forget=forget)
 
 
 CHECKED = Checked(
     FineTuneUnlearner(max_epochs=1, random_state=0),
-    {"lr": [0.01, 0.02]},
+    {"lr": [0.01]},
     cv=ForgetSplit(1, random_state=0),
     scoring=unlearning_scorers("retention", seen=True),
     refit="retention",
@@ -401,18 +402,22 @@ FORGET = Y == 0
     ("params", "error", "message"),
     [
         ({"estimator": LogisticRegression()}, TypeError, "LogisticRegression, which holds none"),
-        ({"estimator": "boundary"}, TypeError, "must be an unlearner or hold one"),
+        ({"estimator": "boundary"}, ValueError, "'estimator' parameter"),
         ({"param_grid": {"speed": [1]}}, ValueError, "'speed'"),
         ({"param_grid": {"lr": []}}, ValueError, "lr"),
         ({"param_grid": 3}, TypeError, "grid"),
         ({"scoring": "accuracy"}, ValueError, "'scoring' parameter"),
         ({"scoring": {}}, ValueError, "`scoring` is empty"),
         ({"scoring": {"forgetting": "forgetting"}}, ValueError, "'forgetting'"),
-        ({"scoring": unlearning_scorers("forgetting")}, ValueError, "weighs 'retention' against"),
-        ({"cv": 1}, ValueError, "n_splits=1"),
+        (
+            {"scoring": unlearning_scorers("forgetting")},
+            ValueError,
+            r"needs the scores \['retention'\]",
+        ),
+        ({"cv": 1}, ValueError, "'cv' parameter"),
         ({"cv": "five"}, ValueError, "'cv' parameter"),
         ({"cv": []}, ValueError, "no split"),
-        ({"cv": [(range(20, 40), range(20))]}, ValueError, "trains on no row to forget"),
+        ({"cv": [(range(10, 30), range(10))]}, ValueError, "trains on no row to forget"),
         ({"cv": [(range(40), range(20)), (range(5, 40), range(20))]}, ValueError, "some were not"),
         ({"refit": "best"}, ValueError, "best"),
         ({"refit": True}, ValueError, "refit"),

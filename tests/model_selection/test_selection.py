@@ -23,12 +23,23 @@ def results(retention=RETENTION, forgetting=FORGETTING, **others):
 def test_the_knee_by_hand():
     # Scaled by the ends of the front: (0, 1), (.533, .923), (.8, .615), (1, 0); row 3 is dominated.
     assert select_knee()(results()) == 1
-    # A membership of 0 for row 1 pulls its mean on the side of forgetting down to 0.3.
+    # The mean of both for row 1 is 0.3: no longer far outside of the chord.
     membership = [0.2, 0.0, 0.8, 0.5, 0.95]
-    assert select_knee()(results(membership=membership)) == 2
-    assert select_knee(forget="forgetting")(results(membership=membership)) == 1
-    assert select_knee(forget=["membership"])(results(membership=membership)) == 2
-    assert select_knee(retain="membership", forget="forgetting")(results(membership=RETENTION)) == 1
+    assert select_knee()(results(membership=membership)) == 1
+    assert select_knee(forget=["forgetting", "membership"])(results(membership=membership)) == 2
+    assert select_knee(forget="membership")(results(membership=membership)) == 2
+    assert select_knee(retain="membership")(results(membership=RETENTION)) == 1
+
+
+def test_other_scores_decide_between_equals():
+    equal = [0.9, 0.9, 0.9, 0.8], [0.8, 0.8, 0.8, 0.7]
+    assert select_knee()(results(*equal)) == 0
+    for rule in (select_knee(), select_constrained(min_retain=0.5)):
+        assert rule(results(*equal, membership=[0.1, 0.3, 0.2, 1.0])) == 1
+        # Means of the two: 0.45, 0.4, 0.6
+        others = {"membership": [0.1, 0.3, 0.2, 1.0], "js": [0.8, 0.5, 1.0, 1.0]}
+        assert rule(results(*equal, **others)) == 2
+        assert rule(results(*equal, membership=[np.nan, 0.3, 0.2, 1.0])) == 1
 
 
 def test_a_front_of_two_is_decided_by_the_distance_from_the_ideal():
@@ -59,7 +70,7 @@ def test_other_names_and_several_scores():
     found = results(js=[0.9, 0.5, 0.5, 0.5, 0.5])
     assert select_constrained(min_retain=0.6, retain="js")(found) == 0
     # Means of forgetting and js: 0.55, 0.55, 0.65
-    assert select_constrained(min_retain=0.65)(found) == 2
+    assert select_constrained(min_retain=0.65, forget=["forgetting", "js"])(found) == 2
     assert select_constrained(min_retain=0.65, forget="js")(found) == 0
 
 
@@ -73,8 +84,8 @@ def test_nothing_retains_enough():
     ("found", "message"),
     [
         (results(forgetting=[np.nan] * 5), r"nan in one of \['forgetting'\].*error_score='raise'"),
-        ({"mean_test_score": [1.0], "params": [{}]}, r"has the scores \['score'\]: pass `scoring="),
-        ({"mean_test_retention": [1.0], "params": [{}]}, "against other scores"),
+        ({"mean_test_score": [1.0], "params": [{}]}, r"search has \['score'\]: pass `scoring="),
+        ({"mean_test_retention": [1.0], "params": [{}]}, r"needs the scores \['forgetting'\], but"),
     ],
 )
 def test_results_that_cannot_be_weighed(rule, found, message):
