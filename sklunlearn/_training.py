@@ -1,9 +1,12 @@
 """Training a network, or a pipeline that ends in one."""
 
+import pickle
+import types
 import warnings
 
 import numpy as np
 import torch
+from joblib.externals import cloudpickle
 from joblib.hashing import NumpyHasher
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
@@ -91,6 +94,15 @@ class _Hasher(NumpyHasher):
             shape = tuple(obj.shape)
             obj = (type(obj), str(obj.dtype), obj.requires_grad, shape, bytes_of(obj))
         super().save(obj)
+
+    def save_global(self, obj, **kwargs):
+        """As joblib; a class or function that cannot be imported, as of a notebook, by its value."""
+        try:
+            super().save_global(obj, **kwargs)
+        except pickle.PicklingError:
+            self.save(cloudpickle.dumps(obj))
+
+    dispatch = {**NumpyHasher.dispatch, type: save_global, types.FunctionType: save_global}
 
 
 def hash_of(estimator):

@@ -20,6 +20,7 @@ from tqdm.auto import tqdm
 
 from sklunlearn.base import BaseUnlearner
 from sklunlearn.metrics import cross_entropy_per_row, pareto_front
+from sklunlearn.model_selection._cache import NetworkCache
 from sklunlearn.model_selection._scorers import find_unlearner, unlearning_scorers
 from sklunlearn.model_selection._selection import select_knee
 from sklunlearn.model_selection._split import ForgetSplit, ForgetStratifiedKFold
@@ -241,7 +242,7 @@ class TradeoffSearchCV(GridSearchCV):
             yield self.memory
         else:
             with tempfile.TemporaryDirectory(prefix="sklunlearn-") as folder:
-                yield folder
+                yield NetworkCache(folder)
 
     def _make_scorers(self, splits, y, forget):
         if self.scoring is not None:

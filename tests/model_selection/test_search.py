@@ -28,6 +28,7 @@ from sklunlearn.model_selection import (
     select_constrained,
     unlearning_scorers,
 )
+from sklunlearn.networks import MLP
 
 NAMES = ["forgetting", "retention", "membership"]
 GRID = {"lr": [1e-6, 0.02], "max_epochs": [1, 3]}
@@ -253,6 +254,17 @@ def test_with_two_workers_and_nested_parameters_in_a_pipeline(net, trainings, X,
     assert together.best_estimator_[-1].memory is None
 
 
+def test_two_workers_and_a_network_that_they_cannot_import(net, trainings, X, y, forget):
+    class Local(MLP):  # as if from a notebook
+        pass
+
+    net.set_params(module=Local)
+    search = TradeoffSearchCV(NegGradUnlearner(net, random_state=0), GRID, cv=3, n_jobs=2)
+    search.fit(X, y, forget=forget)
+    assert sorted(trainings()) == [50, 50, 50, 75]
+    assert type(search.best_estimator_.net_.module_) is Local
+
+
 def test_threads_as_workers(net, trainings, X, y, forget):
     # Threads share torch's random state, so that only the number of trainings is sure.
     search = TradeoffSearchCV(NegGradUnlearner(net, random_state=0), GRID, cv=2, n_jobs=1)
@@ -396,6 +408,7 @@ CHECKED = Checked(
 ROWS = np.random.default_rng(0).normal(size=(40, 4))
 Y = np.arange(40) // 10
 FORGET = Y == 0
+FITTED = LogisticRegression().fit(ROWS, Y % 3)
 
 
 @pytest.mark.parametrize(
