@@ -4,9 +4,9 @@ import pickle
 import types
 import warnings
 
+import cloudpickle
 import numpy as np
 import torch
-from joblib.externals import cloudpickle
 from joblib.hashing import NumpyHasher
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
@@ -96,7 +96,7 @@ class _Hasher(NumpyHasher):
         super().save(obj)
 
     def save_global(self, obj, **kwargs):
-        """As joblib; a class or function that cannot be imported, as of a notebook, by its value."""
+        """As joblib; a class or function that cannot be imported by its name, by its value."""
         try:
             super().save_global(obj, **kwargs)
         except pickle.PicklingError:

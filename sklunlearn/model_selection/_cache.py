@@ -4,8 +4,8 @@ import os
 import tempfile
 from pathlib import Path
 
+import cloudpickle
 import joblib
-from joblib.externals import cloudpickle
 
 __all__ = ["NetworkCache"]
 
