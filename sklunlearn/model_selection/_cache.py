@@ -1,11 +1,13 @@
 """A cache of trained networks that workers share for the time of a search."""
 
+import copyreg
 import os
 import tempfile
 from pathlib import Path
 
 import cloudpickle
 import joblib
+from skorch import NeuralNet
 
 __all__ = ["NetworkCache"]
 
@@ -24,9 +26,16 @@ class NetworkCache:
 
     def __init__(self, folder):
         self.folder = folder
+        self._held = {}
 
     def __repr__(self):
         return "NetworkCache()"  # in records; the folder will be gone
+
+    def __sklearn_clone__(self):
+        return self  # with what it holds
+
+    def __getstate__(self):
+        return {"folder": self.folder, "_held": {}}
 
     def cache(self, function, ignore=()):
         """Return a function of positional arguments that looks up what is known.
@@ -35,15 +44,34 @@ class NetworkCache:
         """
 
         def cached(first, *arguments, key):
-            path = Path(self.folder) / joblib.hash((arguments, key))
-            if path.exists():
-                return cloudpickle.loads(path.read_bytes())
-            result = function(first, *arguments, key=key)
-            # Renamed when it is complete: another worker may be looking.
-            handle, name = tempfile.mkstemp(dir=self.folder)
-            with os.fdopen(handle, "wb") as file:
-                cloudpickle.dump(result, file)
-            os.replace(name, path)
-            return result
+            name = joblib.hash((arguments, key))
+            if name not in self._held:
+                path = Path(self.folder) / name
+                if path.exists():
+                    self._held[name] = cloudpickle.loads(path.read_bytes())
+                else:
+                    self._held[name] = function(first, *arguments, key=key)
+                    self._store(self._held[name], path)
+            return self._held[name]
 
         return cached
+
+    def _store(self, network, path):
+        # Renamed when it is complete: another worker may be looking.
+        handle, written = tempfile.mkstemp(dir=self.folder)
+        with os.fdopen(handle, "wb") as file:
+            _Pickler(file).dump(network)
+        os.replace(written, path)
+
+
+class _Pickler(cloudpickle.Pickler):
+    """As cloudpickle; skorch's nets by their attributes, as their own pickling needs names."""
+
+    def reducer_override(self, obj):
+        if isinstance(obj, NeuralNet):
+            return copyreg.__newobj__, (type(obj),), vars(obj), None, None, _set_attributes
+        return super().reducer_override(obj)
+
+
+def _set_attributes(net, attributes):
+    vars(net).update(attributes)
