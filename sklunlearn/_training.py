@@ -1,8 +1,11 @@
 """Training a network, or a pipeline that ends in one."""
 
 import contextlib
+import pickle
+import types
 import warnings
 
+import cloudpickle
 import numpy as np
 import torch
 from joblib.hashing import NumpyHasher
@@ -93,6 +96,15 @@ class _Hasher(NumpyHasher):
             shape = tuple(obj.shape)
             obj = (type(obj), str(obj.dtype), obj.requires_grad, shape, bytes_of(obj))
         super().save(obj)
+
+    def save_global(self, obj, **kwargs):
+        """As joblib; a class or function that cannot be imported by its name, by its value."""
+        try:
+            super().save_global(obj, **kwargs)
+        except pickle.PicklingError:
+            self.save(cloudpickle.dumps(obj))
+
+    dispatch = {**NumpyHasher.dispatch, type: save_global, types.FunctionType: save_global}
 
 
 def hash_of(estimator):

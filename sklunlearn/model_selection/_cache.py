@@ -1,0 +1,77 @@
+"""A cache of trained networks that workers share for the time of a search."""
+
+import copyreg
+import os
+import tempfile
+from pathlib import Path
+
+import cloudpickle
+import joblib
+from skorch import NeuralNet
+
+__all__ = ["NetworkCache"]
+
+
+class NetworkCache:
+    """What `memory` needs of :class:`joblib.Memory`, also for classes that cannot be imported.
+
+    A network whose module is defined in a notebook has no place in a joblib.Memory that workers
+    use: they know the class, but could not load it by its name.
+
+    Parameters
+    ----------
+    folder : str
+        Where the networks are kept. It must exist.
+    """
+
+    def __init__(self, folder):
+        self.folder = folder
+        self._held = {}
+
+    def __repr__(self):
+        return "NetworkCache()"  # in records; the folder will be gone
+
+    def __sklearn_clone__(self):
+        return self  # with what it holds
+
+    def __getstate__(self):
+        return {"folder": self.folder, "_held": {}}
+
+    def cache(self, function, ignore=()):
+        """Return a function of positional arguments that looks up what is known.
+
+        The first argument does not take part in the look-up; `key` stands for it.
+        """
+
+        def cached(first, *arguments, key):
+            name = joblib.hash((arguments, key))
+            if name not in self._held:
+                path = Path(self.folder) / name
+                if path.exists():
+                    self._held[name] = cloudpickle.loads(path.read_bytes())
+                else:
+                    self._held[name] = function(first, *arguments, key=key)
+                    self._store(self._held[name], path)
+            return self._held[name]
+
+        return cached
+
+    def _store(self, network, path):
+        # Renamed when it is complete: another worker may be looking.
+        handle, written = tempfile.mkstemp(dir=self.folder)
+        with os.fdopen(handle, "wb") as file:
+            _Pickler(file).dump(network)
+        os.replace(written, path)
+
+
+class _Pickler(cloudpickle.Pickler):
+    """As cloudpickle; skorch's nets by their attributes, as their own pickling needs names."""
+
+    def reducer_override(self, obj):
+        if isinstance(obj, NeuralNet):
+            return copyreg.__newobj__, (type(obj),), vars(obj), None, None, _set_attributes
+        return super().reducer_override(obj)
+
+
+def _set_attributes(net, attributes):
+    vars(net).update(attributes)
