@@ -170,7 +170,7 @@ def knee_point(scores):
     rows = np.flatnonzero(_front(scores, held))
     front = scores[rows]
     spread = np.ptp(front, axis=0)
-    if len(front) >= 3 and spread.all():
+    if spread.all():  # the ends are at distance 0, so that two points have no knee
         distance = ((front - front.min(axis=0)) / spread).sum(axis=1) - 1
         if distance.max() > 1e-9:  # on a straight front, rounding alone would choose
             return int(rows[distance.argmax()])

@@ -98,7 +98,7 @@ def test_rows_of_one_class_and_one_row():
 
 def test_confidence_a_rounding_above_one_is_in_the_last_bin():
     proba = np.array([[1 + 1e-6, 0.0], [0.99, 0.01]])
-    error = expected_calibration_error([0, 1], proba)
+    error = expected_calibration_error([1, 0], proba)
     assert error == pytest.approx(abs(0.5 - 0.995), abs=1e-5)
 
 

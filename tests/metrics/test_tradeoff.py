@@ -89,8 +89,10 @@ def test_points_that_are_not_above_the_reference_count_nothing():
 def farthest_by_hand(scores):
     """Row farthest outside the line through the ends of the scaled front, by an area."""
     rows = np.flatnonzero(front_by_hand(scores))
-    low, high = scores[rows].min(axis=0), scores[rows].max(axis=0)
     best, best_distance = None, 0
+    if len(rows) < 3:
+        return best, best_distance
+    low, high = scores[rows].min(axis=0), scores[rows].max(axis=0)
     for row in rows:
         x, y = (scores[row] - low) / (high - low)
         # Twice the area of the triangle with the corners (0, 1), (1, 0) and (x, y), over its base.
@@ -138,7 +140,7 @@ def test_knee_and_ideal_point_may_differ():
         ([[0.9, 0.2], [0.2, 0.95]], 1),  # two
         ([[0.1, 0.9], [0.2, 0.2], [0.95, 0.15]], 2),  # bent inward
         ([[0, 1], [0.49, 0.49], [1, 0]], 1),
-        ([[0.1, 0.9], [0.2, 0.8], [0.3, 0.7], [0.7, 0.3]], 2),  # straight
+        ([[0.1, 0.9], [0.2, 0.8], [0.5, 0.5], [0.8, 0.2]], 2),  # straight, but for rounding
         ([[0.9, 0.1], [0.3, 0.7], [0.7, 0.3], [0.1, 0.9]], 1),
     ],
 )
