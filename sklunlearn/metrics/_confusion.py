@@ -58,17 +58,16 @@ def make_confusion(y, a, b, n, random_state=None):
     check_integer(n, "n", 2)
     rng = check_random_state(random_state)
     forget, y_confused = np.zeros(len(y), dtype=bool), y.copy()
-    for label, other, n_label in [(a, b, (n + 1) // 2), (b, a, n // 2)]:
-        rows = np.flatnonzero(y == label)
+    of_a, of_b = np.flatnonzero(y == a), np.flatnonzero(y == b)
+    for label, rows, n_label in [(a, of_a, (n + 1) // 2), (b, of_b, n // 2)]:
         if len(rows) < n_label:
             raise ValueError(
                 f"`y` has {len(rows)} rows of class {label!r}, expected at least {n_label} for "
                 f"n={n}: lower `n`, or name another class."
             )
-        chosen = rng.choice(rows, size=n_label, replace=False)
-        forget[chosen] = True
-        # As it stands in `y`: an array of short strings would cut a longer label off.
-        y_confused[chosen] = y[y == other][:1]
+        forget[rng.choice(rows, size=n_label, replace=False)] = True
+    y_confused[of_a[forget[of_a]]] = y[of_b[0]]
+    y_confused[of_b[forget[of_b]]] = y[of_a[0]]
     return y_confused, forget
 
 
@@ -139,7 +138,7 @@ def interclass_confusion(y_true, y_pred, *, classes):
     y_true = check_labels(y_true, "y_true")
     y_pred = check_labels(y_pred, "y_pred", len(y_true))
     a, b = _check_pair(classes, "`classes`")
-    is_a, is_b = np.equal(y_true, a), np.equal(y_true, b)
+    is_a, is_b = y_true == a, y_true == b
     n_a, n_b = int(is_a.sum()), int(is_b.sum())
     if not n_a or not n_b:
         nothing = undefined(

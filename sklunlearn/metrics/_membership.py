@@ -1,4 +1,4 @@
-"""Membership inference from one number a row: how well do two samples of losses separate?"""
+"""Membership inference by a threshold: how far two samples of losses lie apart."""
 
 import numpy as np
 from scipy.stats import rankdata
@@ -138,7 +138,7 @@ def membership_advantage(members, non_members):
             f"The advantage for {len(members)} members and {len(non_members)} non-members is not "
             "defined."
         )
-    return float(max(0.0, _distribution_gap(members, non_members).max()))
+    return float(_distribution_gap(members, non_members).max())  # 0 at the largest value
 
 
 def tpr_at_fpr(members, non_members, *, fpr=0.01):

@@ -64,12 +64,12 @@ def relearn_time(
         as it is.
     X : array-like of shape (n_samples, ...) or torch Dataset
         Training data, the forget rows included.
-    y : array-like of shape (n_samples,)
-        Their labels.
+    y : array-like of shape (n_samples,) or None
+        Their labels. None: those of the Dataset.
     X_forget : array-like of shape (n_forget, ...) or torch Dataset
         Rows to be known again; the published index takes *held-out* rows of the forgotten class.
-    y_forget : array-like of shape (n_forget,)
-        Their labels.
+    y_forget : array-like of shape (n_forget,) or None
+        Their labels. None: those of the Dataset.
     target : float, default=None
         :math:`\tau`, accuracy to reach on these rows, from 0 to 1. None: 0.95 times the accuracy
         of the original network, ``unlearner.fitted_``.
@@ -96,7 +96,7 @@ def relearn_time(
         If the unlearner is not fitted or was released and `target` is None, data or labels do not
         suit it, there is no weight to train, or a number is out of range.
     DivergenceError
-        If a loss is no longer finite.
+        If a logit is not finite.
 
     Notes
     -----
@@ -120,9 +120,12 @@ def relearn_time(
     >>> from sklunlearn.metrics import relearn_time
     >>> from sklunlearn.unlearners import NegGradUnlearner
     >>> X, y = load_iris(return_X_y=True)
-    >>> unlearner = NegGradUnlearner(random_state=0).fit(X, y)
-    >>> relearn_time(unlearner, X, y, X_forget=X[y == 2], y_forget=y[y == 2], random_state=0)
-    RelearnTime(n_batches=1, reached=True)
+    >>> unlearner = NegGradUnlearner(random_state=0).fit(X, y).unlearn(X, y, forget=(y == 2))
+    >>> time = relearn_time(
+    ...     unlearner, X, y, X_forget=X[y == 2], y_forget=y[y == 2], max_epochs=100, random_state=0
+    ... )
+    >>> time.n_batches > 1, time.reached
+    (True, True)
     """
     check_is_fitted(unlearner, "net_")
     if target is not None:
@@ -135,7 +138,7 @@ def relearn_time(
     check_number(lr, "lr", np.nextafter(0, 1), np.finfo(float).max, "a number above 0")
     check_integer(batch_size, "batch_size", 1)
     check_integer(max_epochs, "max_epochs", 1)
-    if len(y_forget) == 0:
+    if y_forget is not None and len(y_forget) == 0:
         return RelearnTime(undefined("The time to relearn no rows is not defined."), False)
     net = copy_net(unlearner.net_)
     rows = _rows(unlearner, X, y, unlearner.preprocessing_)
@@ -218,7 +221,7 @@ def anamnesis_index(time_unlearned, time_retrained):
     Examples
     --------
     >>> from sklunlearn.metrics import anamnesis_index
-    >>> anamnesis_index((12, True), [(18, True), (32, True)])
+    >>> round(anamnesis_index((12, True), [(18, True), (32, True)]), 6)
     0.5
     """
     unlearned, capped_unlearned = _times(time_unlearned, "time_unlearned")
@@ -235,8 +238,8 @@ def anamnesis_index(time_unlearned, time_retrained):
         if capped_unlearned:
             which, bound = ("unlearned", "a lower")
         warnings.warn(
-            f"Not all runs of the {which} network reached the target: the index is only {bound} bound. "
-            "Raise `max_epochs` or lower `target` for its value.",
+            f"Not all runs of the {which} network reached the target, so that the index is only "
+            f"{bound} bound: raise `max_epochs` or lower `target` for its value.",
             UserWarning,
             stacklevel=2,
         )
@@ -249,19 +252,19 @@ def _rows(unlearner, X, y, preprocessing):
 
 
 def _accuracy(net, rows):
-    predicted = forward(net, rows, lambda net, output, batch: logits_of(net, output).argmax(dim=1))
-    return float((predicted == rows.y.numpy()).mean())
+    logits = forward(net, rows, lambda net, output, batch: logits_of(net, output))
+    if not np.isfinite(logits).all():
+        raise DivergenceError(
+            "The network gives logits that are not finite: lower `lr`, unless those of the "
+            "unlearner are not finite either; then unlearn again with a lower learning rate."
+        )
+    return float((logits.argmax(axis=1) == rows.y.numpy()).mean())
 
 
 def _train_batch(net, batch, optimizer):
     for name in net._modules:
         getattr(net, f"{name}_").train()
     loss = torch.nn.functional.cross_entropy(logits_of(net, net.infer(batch.X)), batch.y)
-    if not torch.isfinite(loss):
-        raise DivergenceError(
-            "Relearning reached a loss that is not finite: the weights of the unlearner may not "
-            "be finite, or `lr` is too high."
-        )
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()

@@ -23,7 +23,7 @@ __all__ = ["EmbeddingProbe", "embedding_probe", "zero_retrain_forgetting"]
 
 
 def zero_retrain_forgetting(proba, proba_random):
-    r"""Zero retrain forgetting (ZRF): how close are the outputs to those of an untrained network?
+    r"""Zero retrain forgetting (ZRF): closeness of the outputs to those of an untrained network.
 
     .. math::
         \mathrm{ZRF} = 1 - \frac1n \sum_x \mathrm{JS}(p_x, q_x), \qquad
@@ -37,11 +37,10 @@ def zero_retrain_forgetting(proba, proba_random):
     ----------
     proba : array-like of shape (n_samples, n_classes)
         Probabilities of the forget rows under the network that is judged.
-    proba_random : array-like of shape (n_networks, n_samples, n_classes) or \
-            (n_samples, n_classes)
-        Those of untrained networks of the same architecture; of several the mean is taken. Pass
-        at least five, as they differ; or the uniform distribution, ``1 / n_classes``, which
-        depends on no draw.
+    proba_random : array-like of shape (n_networks, n_samples, n_classes)
+        Those of untrained networks of the same architecture, or of shape (n_samples, n_classes) of
+        one; of several the mean is taken. Pass at least five, as they differ; or the uniform
+        distribution, ``1 / n_classes``, which depends on no draw.
 
     Returns
     -------
@@ -112,7 +111,7 @@ def embedding_probe(
     n_draws=10,
     random_state=None,
 ):
-    r"""How well does a linear probe find the forgotten class again, from a few rows of each class?
+    r"""Find the forgotten class again in the embeddings, by a linear probe trained on a few rows.
 
     In each draw :math:`d`, a balanced logistic regression is trained on the standardised
     embeddings of `n_shots` rows of each class, to tell the forgotten class from the rest. With its

@@ -19,7 +19,7 @@ _MIN_DEVIATION = 1e-3
 
 
 def u_lira_score(target, unlearned, retrained, *, pooled=True):
-    r"""Log-likelihood ratio of each row: has this network unlearned it, or never seen it?
+    r"""Log-likelihood ratio of each row, of having been unlearned to never having been seen.
 
     .. math::
         \Lambda(x) = \log N(\varphi(x); \mu_U(x), \sigma_U^2)
@@ -70,7 +70,7 @@ def u_lira_score(target, unlearned, retrained, *, pooled=True):
     --------
     >>> from sklunlearn.metrics import u_lira_score
     >>> u_lira_score([3.0], [[1.9], [2.1]], [[0.9], [1.1]]).round(6)
-    array([150.])
+    array([75.])
     """
     target = check_values(target, "target", "(n_samples,)")
     unlearned, retrained = _check_shadows(unlearned, retrained, at_least=2)
@@ -162,7 +162,7 @@ def u_lira(unlearned, retrained, *, pooled=True):
     unlearned, retrained = _check_shadows(unlearned, retrained, at_least=3)
     if not unlearned.shape[1]:
         nothing = undefined("U-LiRA of no rows is not defined.")
-        return ULiRA(nothing, nothing, unlearned, retrained)
+        return ULiRA(nothing, nothing, np.empty_like(unlearned), np.empty_like(retrained))
     # One of each kind is left out together. Were it one alone, the rest of its kind would be fewer
     # than the other kind, and networks without any difference would not come out at 0.5.
     n_u, n_r = len(unlearned), len(retrained)
@@ -188,7 +188,7 @@ def rmia(
     offline_a=0.3,
     gamma=1.0,
 ):
-    r"""Robust membership inference: how many other rows does each row stand out against?
+    r"""Robust membership inference (RMIA): share of other rows that each row stands out against.
 
     .. math::
         \mathrm{score}(x) = P_{z} \left( \frac{p(x \mid \theta) / p(x)}{p(z \mid \theta) / p(z)}
