@@ -18,6 +18,7 @@ from torch.utils.data import TensorDataset
 
 from sklunlearn import BoundaryUnlearner, _training
 from sklunlearn._training import (
+    hash_of,
     split_pipeline,
     train_cached,
     train_estimator,
@@ -252,3 +253,18 @@ def test_a_sparse_table_is_an_affair_of_the_pipeline(net, X, y):
     unlearner = BoundaryUnlearner(pipeline, random_state=0).fit(table, y)
     unlearner.unlearn(table, y, forget=(y == 2))
     assert unlearner.score(table[y == 2], y[y == 2]) == 0
+
+
+def test_hash_of_a_net_whose_class_cannot_be_imported():
+    def make(width):
+        class Local(MLP):
+            def size(self):
+                return width
+
+        return NeuralNetClassifier(Local, module__n_features=4, module__n_classes=3)
+
+    first, second = make(1), make(2)
+    assert hash_of(clone(first)) == hash_of(first)
+    assert hash_of(second) != hash_of(first)
+    assert hash_of(NeuralNetClassifier(MLP)) == hash_of(NeuralNetClassifier(MLP))
+    assert hash_of(NeuralNetClassifier(MLP)) != hash_of(NeuralNetClassifier(MLP, lr=1))
