@@ -6,6 +6,7 @@ from skorch import NeuralNetClassifier
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.utils.data import TensorDataset
+from unlearners.tiny import arrays, changed, dropout_network, make_net
 
 from sklunlearn._data import Rows
 from sklunlearn._gradients import loss_gradients
@@ -19,22 +20,6 @@ def fixed_seed():
     with torch.random.fork_rng():
         torch.manual_seed(0)
         yield
-
-
-def make_net(module, cls=NeuralNetClassifier, criterion=nn.CrossEntropyLoss):
-    return cls(module, criterion=criterion, classes=np.arange(4), train_split=None).initialize()
-
-
-def make_module():
-    module = nn.Sequential(
-        nn.Linear(3, 5), nn.BatchNorm1d(5), nn.Tanh(), nn.Dropout(0.5), nn.Linear(5, 4)
-    )
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.normal_(generator=generator)
-        module[1].running_mean.normal_(generator=generator)
-    return module
 
 
 def batches(indices, batch_size):
@@ -58,13 +43,12 @@ def test_linear_network(as_dataset, batch_size, n_batches):
 
 
 def test_evaluation_mode():
-    module = make_module()
-    before = {name: value.clone() for name, value in module.state_dict().items()}
+    module = dropout_network()
+    before = arrays(module)
     names = ["0.weight", "1.bias", "4.weight"]
     net = make_net(module.train())
     gradients = list(loss_gradients(net, Rows(X, Y), names, 4))
-    for name, value in module.state_dict().items():
-        assert torch.equal(value, before[name]), name
+    assert changed(before, module) == []
     assert all(p.requires_grad and p.grad is None for p in module.parameters())
     module.eval()
     for batch, actual in zip(batches(np.arange(11), 4), gradients, strict=True):
@@ -98,7 +82,7 @@ def test_parameter_that_the_loss_does_not_depend_on():
 
 
 def test_flags_are_put_back_where_the_gradients_are_not_all_taken():
-    module = make_module()
+    module = dropout_network()
     module[0].weight.requires_grad_(False)
     gradients = loss_gradients(make_net(module), Rows(X, Y), ["4.bias"], 2)
     next(gradients)

@@ -8,9 +8,9 @@ import torch
 from scipy.special import softmax
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
-from skorch import NeuralNetClassifier
 from torch import nn
 from torch.nn.functional import cross_entropy
+from unlearners.tiny import arrays, changed, linear, make_net, with_gain
 
 from sklunlearn import BoundaryUnlearner, FineTuneUnlearner, NegGradUnlearner
 from sklunlearn._data import Rows
@@ -21,26 +21,14 @@ N_FORGET = 10
 
 def make_module():
     """64 weights, in two linear layers with BatchNorm between them."""
-    module = nn.Sequential(nn.Linear(3, 6), nn.BatchNorm1d(6), nn.Tanh(), nn.Linear(6, 4))
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.normal_(generator=generator)
-        for _ in range(10):
-            module(torch.randn(50, 3, generator=generator))
-    return module.eval()
+    layers = nn.Linear(3, 6), nn.BatchNorm1d(6), nn.Tanh(), nn.Linear(6, 4)
+    return with_gain(nn.Sequential(*layers), seed=0)
 
 
 @pytest.fixture(scope="module")
 def data():
     rng = np.random.default_rng(0)
     return rng.normal(size=(23, 3)).astype(np.float32), np.arange(23) % 4
-
-
-def make_net(module):
-    return NeuralNetClassifier(
-        module, criterion=nn.CrossEntropyLoss, classes=range(4), train_split=None, verbose=0
-    ).initialize()
 
 
 def find(module, data, fraction, batch_size=100, trainable="all"):
@@ -134,10 +122,10 @@ def test_share_is_exact_with_ties(data, fraction):
 def test_network_is_left_as_it_was(data):
     module = make_module()
     module[0].weight.requires_grad_(False)
-    before = copy.deepcopy(module.state_dict())
+    before = arrays(module)
     masks = find(module, data, 1.0)
     assert "0.weight" not in masks and "0.bias" in masks  # it was frozen on purpose
-    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+    assert changed(before, module) == []
     assert all(p.grad is None for p in module.parameters())
     frozen = [name for name, p in module.named_parameters() if not p.requires_grad]
     assert frozen == ["0.weight"]
@@ -181,8 +169,7 @@ def test_only_chosen_weights_move(data, make, params, max_grad_norm):
 def test_clipping_measures_the_weights_that_move(data, max_grad_norm):
     rng = np.random.default_rng(1)
     weight, bias = rng.normal(size=(4, 3)), rng.normal(size=4)
-    module = nn.Linear(3, 4)
-    module.load_state_dict({"weight": torch.tensor(weight), "bias": torch.tensor(bias)})
+    module = linear(weight, bias)
     X, y = data[0].astype(float), data[1]
 
     def gradient(rows):

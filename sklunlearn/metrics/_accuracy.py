@@ -3,11 +3,11 @@
 import numpy as np
 
 from sklunlearn.metrics._checks import (
-    as_labels,
     check_label_pair,
+    check_labels,
     check_same_kind,
     mean_or_nan,
-    warn_undefined,
+    undefined,
 )
 from sklunlearn.requests import check_forget
 
@@ -161,7 +161,7 @@ def per_class_accuracy(y_true, y_pred, *, labels=None):
     if labels is None:
         labels = np.unique(np.concatenate([y_true, y_pred]))
     else:
-        labels = as_labels(labels, "labels")
+        labels = check_labels(labels, "labels")
         check_same_kind(labels, y_true, ("labels", "y_true"))
         values, counts = np.unique(labels, return_counts=True)
         if (counts > 1).any():
@@ -171,6 +171,6 @@ def per_class_accuracy(y_true, y_pred, *, labels=None):
     of_class = labels[:, None] == y_true
     n_rows = of_class.sum(axis=1)
     if absent := labels[n_rows == 0].tolist():
-        warn_undefined("per_class_accuracy", f"`y_true` holds no row of the classes {absent}")
+        undefined("per_class_accuracy", f"`y_true` holds no row of the classes {absent}")
     n_right = (of_class & (y_true == y_pred)).sum(axis=1)
     return np.divide(n_right, n_rows, out=np.full(len(labels), np.nan), where=n_rows > 0)

@@ -1,17 +1,17 @@
 """How sure a network is, and with what right."""
 
-import numbers
-
 import numpy as np
 from scipy.special import entr
 
 from sklunlearn.metrics._checks import (
-    as_labels,
     check_base,
+    check_integer,
+    check_labels,
     check_proba,
-    check_same_kind,
+    check_same_shape,
+    columns_of,
     mean_or_nan,
-    warn_undefined,
+    undefined,
 )
 
 __all__ = ["confidence_gap", "entropy_gap", "expected_calibration_error"]
@@ -65,20 +65,17 @@ def expected_calibration_error(y_true, proba, *, n_bins=15, labels=None):
     >>> round(expected_calibration_error(["a", "b", "b", "b"], proba, n_bins=10), 6)
     0.4
     """
-    y_true, proba = as_labels(y_true, "y_true"), check_proba(proba, "proba")
-    if len(y_true) != len(proba):
-        raise ValueError(
-            f"`y_true` has {len(y_true)} rows and `proba` has {len(proba)}: both must speak of the "
-            "same rows in the same order."
-        )
-    _check_n_bins(n_bins)
-    labels, order = _check_columns(labels, y_true, proba.shape[1])
-    proba = proba[:, order]
+    proba = check_proba(proba, "proba")
+    y_true = check_labels(y_true, "y_true", len(proba))
+    check_integer(n_bins, "n_bins", 1)
+    column = columns_of(y_true, labels, proba.shape[1], "y_true")
+    if labels is not None:  # of equal probabilities that of the lowest label counts
+        order = np.argsort(check_labels(labels, "labels"))
+        proba, column = proba[:, order], np.argsort(order)[column]
     if not len(proba):
-        warn_undefined("expected_calibration_error")
-        return float("nan")
+        return undefined("expected_calibration_error")
     confidence = proba.max(axis=1)
-    is_right = labels[proba.argmax(axis=1)] == y_true
+    is_right = proba.argmax(axis=1) == column
     inner_edges = np.arange(1, n_bins) / n_bins
     bins = np.searchsorted(inner_edges, confidence, side="left")  # an edge is in the bin below it
     surplus = np.bincount(bins, weights=confidence - is_right)  # n_b * (conf_b - acc_b)
@@ -187,47 +184,8 @@ def entropy_gap(proba, reference, *, base=None):
     return gap / unit
 
 
-def _check_columns(labels, y_true, n_columns):
-    """Classes of the columns, sorted, and the columns in this order."""
-    if labels is None:
-        labels = np.unique(y_true)
-        if len(labels) != n_columns:
-            raise ValueError(
-                f"`y_true` holds {len(labels)} class(es) and `proba` has {n_columns} columns: pass "
-                "`labels`, the class of each column."
-            )
-        return labels, np.arange(n_columns)
-    labels = as_labels(labels, "labels")
-    check_same_kind(labels, y_true, ("labels", "y_true"))
-    sorted_labels, order = np.unique(labels, return_index=True)
-    if len(labels) != n_columns or len(sorted_labels) != n_columns:
-        raise ValueError(
-            f"`labels` holds {len(labels)} labels, {len(sorted_labels)} of them different, and "
-            f"`proba` has {n_columns} columns: pass the class of each column, each once."
-        )
-    unknown = np.setdiff1d(y_true, labels).tolist()
-    if unknown:
-        raise ValueError(
-            f"`y_true` holds {unknown}, which are not in `labels`: give every class a column, of "
-            "zeros if the network does not know it."
-        )
-    return sorted_labels, order
-
-
-def _check_n_bins(n_bins):
-    if isinstance(n_bins, bool) or not isinstance(n_bins, numbers.Integral):
-        raise TypeError(f"`n_bins` must be a whole number of at least 1, got {n_bins!r}.")
-    if n_bins < 1:
-        raise ValueError(f"`n_bins` must be a whole number of at least 1, got {n_bins!r}.")
-
-
 def _check_groups(proba, reference):
     """Probabilities of two groups of rows over the same classes."""
     proba, reference = check_proba(proba, "proba"), check_proba(reference, "reference")
-    if proba.shape[1] != reference.shape[1]:
-        raise ValueError(
-            f"`proba` has {proba.shape[1]} columns and `reference` has {reference.shape[1]}: both "
-            "must have one for each class of the original network. Give a class that a network "
-            "does not know a column of zeros."
-        )
+    check_same_shape(proba, reference, ("proba", "reference"), axes=-1)
     return proba, reference

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sklunlearn.metrics._checks import as_floats, check_fraction
+from sklunlearn.metrics._checks import check_floats, check_fraction
 
 __all__ = ["adaptive_unlearning_score", "average_gap", "h_mean", "tug_of_war"]
 
@@ -51,7 +51,7 @@ def average_gap(scores, reference, *, weights=None):
     gaps = _gaps(scores, reference, "scores")
     if weights is None:
         return float(gaps.mean())
-    weights = as_floats(weights, "weights", 1)
+    weights = check_floats(weights, "weights", "(n_scores,)")
     if weights.shape != gaps.shape or (weights < 0).any() or not weights.any():
         raise ValueError(
             f"`weights` must be {len(gaps)} numbers, one a score, no less than 0 and not all 0, "
@@ -229,8 +229,9 @@ def h_mean(*, forget_accuracy, original_forget_accuracy, test_accuracy):
 
 def _gaps(scores, reference, name):
     """Distances of the scores from the mean of the reference, each a fraction or nan."""
-    scores = as_floats(scores, name, 1, allow_nan=True)
-    reference = as_floats(reference, "reference", 1, 2, allow_nan=True)
+    scores = check_floats(scores, name, "(n_scores,)", allow_nan=True)
+    shapes = "(n_scores,)", "(n_networks, n_scores)"
+    reference = check_floats(reference, "reference", *shapes, allow_nan=True)
     if not len(scores):
         raise ValueError(f"`{name}` is empty: pass at least one score.")
     if reference.shape[-1] != len(scores) or not len(reference):

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from sklearn.utils import check_random_state
 
-from sklunlearn.metrics._inputs import check_integer, check_labels, undefined
+from sklunlearn.metrics._checks import check_integer, check_label_pair, check_labels, undefined
 
 __all__ = ["InterclassConfusion", "interclass_confusion", "make_confusion"]
 
@@ -116,8 +116,8 @@ def interclass_confusion(y_true, y_pred, *, classes):
 
     Raises
     ------
-    ValueError
-        If the labels differ in number, or `classes` is not a pair of different labels.
+    TypeError, ValueError
+        If the labels differ in type or number, or `classes` is not a pair of different labels.
 
     Notes
     -----
@@ -135,14 +135,14 @@ def interclass_confusion(y_true, y_pred, *, classes):
     >>> interclass_confusion([0, 0, 1, 1, 2], [0, 1, 1, 2, 0], classes=(0, 1))
     InterclassConfusion(targeted_error=0.25, total_error=0.5)
     """
-    y_true = check_labels(y_true, "y_true")
-    y_pred = check_labels(y_pred, "y_pred", len(y_true))
+    y_true, y_pred = check_label_pair(y_true, y_pred)
     a, b = _check_pair(classes, "`classes`")
     is_a, is_b = y_true == a, y_true == b
     n_a, n_b = int(is_a.sum()), int(is_b.sum())
     if not n_a or not n_b:
         nothing = undefined(
-            f"Confusion needs rows of both classes, got {n_a} of {a!r} and {n_b} of {b!r}."
+            "interclass_confusion",
+            f"it needs rows of both classes, got {n_a} of {a!r} and {n_b} of {b!r}",
         )
         return InterclassConfusion(nothing, nothing)
     swapped = (is_a & (y_pred == b)).sum() + (is_b & (y_pred == a)).sum()

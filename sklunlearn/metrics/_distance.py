@@ -3,7 +3,13 @@
 import numpy as np
 from scipy.special import rel_entr
 
-from sklunlearn.metrics._checks import check_base, check_label_pair, check_proba, mean_or_nan
+from sklunlearn.metrics._checks import (
+    check_base,
+    check_label_pair,
+    check_proba,
+    check_same_shape,
+    mean_or_nan,
+)
 
 __all__ = [
     "activation_distance",
@@ -254,12 +260,7 @@ def prediction_agreement(y_pred, reference):
 def _check_pair(proba, reference):
     """Probabilities of two networks for the same rows, each row divided by its sum."""
     proba, reference = check_proba(proba, "proba"), check_proba(reference, "reference")
-    if proba.shape != reference.shape:
-        raise ValueError(
-            f"`proba` has shape {proba.shape} and `reference` {reference.shape}: both must have a "
-            "row for each sample and a column for each class of the original network. Give a class "
-            "that a network does not know a column of zeros."
-        )
+    check_same_shape(proba, reference, ("proba", "reference"))
     return [rows / rows.sum(axis=1, keepdims=True) for rows in (proba, reference)]
 
 

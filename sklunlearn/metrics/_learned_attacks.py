@@ -17,12 +17,12 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from sklearn.utils import check_random_state
 
-from sklunlearn.metrics._inputs import (
+from sklunlearn.metrics._checks import (
+    check_floats,
     check_integer,
     check_labels,
     check_proba,
     check_same_shape,
-    check_values,
     columns_of,
     log_proba,
     undefined,
@@ -96,15 +96,16 @@ def logistic_membership_accuracy(members, non_members, *, n_splits=10, random_st
     >>> logistic_membership_accuracy(losses, losses + 5, random_state=0)
     1.0
     """
-    members = check_values(members, "members", "(n_members,)")
-    non_members = check_values(non_members, "non_members", "(n_non_members,)")
+    members = check_floats(members, "members", "(n_members,)")
+    non_members = check_floats(non_members, "non_members", "(n_non_members,)")
     check_integer(n_splits, "n_splits", 1)
     rng = check_random_state(random_state)
     n = min(len(members), len(non_members))
     if n < 6:
         return undefined(
+            "logistic_membership_accuracy",
             f"{len(members)} members and {len(non_members)} non-members are too few to train and "
-            "test an attack: it needs 6 of each."
+            "test an attack, which needs 6 of each",
         )
     members, non_members = _subsample(members, n, rng), _subsample(non_members, n, rng)
     losses = np.concatenate([members, non_members])[:, None]
@@ -198,16 +199,17 @@ def mia_efficacy(forget, retain, test, *, max_samples=5000, random_state=None):
     >>> mia_efficacy([0.95, 0.5, 0.4, 0.3], seen, unseen, random_state=0)
     MIAEfficacy(value=0.75, attack_accuracy=1.0, reliable=True)
     """
-    forget = check_values(forget, "forget", "(n_forget,)")
-    retain = check_values(retain, "retain", "(n_retain,)")
-    test = check_values(test, "test", "(n_test,)")
+    forget = check_floats(forget, "forget", "(n_forget,)")
+    retain = check_floats(retain, "retain", "(n_retain,)")
+    test = check_floats(test, "test", "(n_test,)")
     check_integer(max_samples, "max_samples", 1)
     rng = check_random_state(random_state)
     n = min(len(retain), len(test), max_samples)
     if not n or not len(forget):
         nothing = undefined(
-            f"MIA-efficacy needs forget, retain and test rows, got {len(forget)}, {len(retain)} "
-            f"and {len(test)}."
+            "mia_efficacy",
+            f"it needs forget, retain and test rows, got {len(forget)}, {len(retain)} and "
+            f"{len(test)}",
         )
         return MIAEfficacy(nothing, nothing, False)
     confidence = np.concatenate([_subsample(retain, n, rng), _subsample(test, n, rng)])[:, None]
@@ -295,9 +297,8 @@ def class_membership_accuracy(
     >>> class_membership_accuracy(unlearned, retrained, forget_classes=0, random_state=0) > 0.9
     True
     """
-    shape = "(n_samples, n_classes)"
-    unlearned = check_proba(proba_unlearned, "proba_unlearned", shape)
-    retrained = check_proba(proba_retrained, "proba_retrained", shape)
+    unlearned = check_proba(proba_unlearned, "proba_unlearned")
+    retrained = check_proba(proba_retrained, "proba_retrained")
     check_same_shape(unlearned, retrained, ("proba_unlearned", "proba_retrained"))
     check_integer(n_splits, "n_splits", 2)
     rng = check_random_state(random_state)
@@ -308,8 +309,9 @@ def class_membership_accuracy(
     remaining = np.setdiff1d(np.arange(n_classes), forgotten)
     if n_samples < 2 or len(remaining) < 2:
         return undefined(
-            f"An attack on {n_samples} rows by {len(remaining)} remaining classes has nothing to "
-            "go by: it needs 2 of each."
+            "class_membership_accuracy",
+            f"an attack on {n_samples} rows by {len(remaining)} remaining classes has nothing to "
+            "go by, it needs 2 of each",
         )
     features = [log_proba(proba[:, remaining]) for proba in (unlearned, retrained)]
     # logaddexp.reduce: the sum may underflow where all is left to the forgotten classes.

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.stats import rankdata
 
-from sklunlearn.metrics._inputs import check_integer, check_number, check_values, undefined
+from sklunlearn.metrics._checks import check_floats, check_integer, check_number, undefined
 
 __all__ = [
     "auc_noise_floor",
@@ -77,7 +77,7 @@ def membership_auc(members, non_members):
     members, non_members = _samples(members, non_members)
     n, m = len(members), len(non_members)
     if not n or not m:
-        return undefined(f"The AUC of {n} members and {m} non-members is not defined.")
+        return undefined("membership_auc", f"there are {n} members and {m} non-members")
     ranks = rankdata(np.concatenate([non_members, members]))  # ties: their mean rank
     return float((ranks[:m].sum() - m * (m + 1) / 2) / (n * m))
 
@@ -135,8 +135,8 @@ def membership_advantage(members, non_members):
     members, non_members = _samples(members, non_members)
     if not len(members) or not len(non_members):
         return undefined(
-            f"The advantage for {len(members)} members and {len(non_members)} non-members is not "
-            "defined."
+            "membership_advantage",
+            f"there are {len(members)} members and {len(non_members)} non-members",
         )
     return float(_distribution_gap(members, non_members).max())  # 0 at the largest value
 
@@ -195,8 +195,9 @@ def tpr_at_fpr(members, non_members, *, fpr=0.01):
     n_accused = int(fpr * m + 1e-9)
     if not n or not n_accused:
         return undefined(
-            f"The true positive rate at a false positive rate of {fpr:g} needs members, got {n}, "
-            f"and at least {1 / fpr:.6g} non-members, got {m}."
+            "tpr_at_fpr",
+            f"a false positive rate of {fpr:g} needs members, got {n}, and at least "
+            f"{1 / fpr:.6g} non-members, got {m}",
         )
     if n_accused == m:
         return 1.0
@@ -247,7 +248,7 @@ def auc_noise_floor(n_members, n_non_members):
     check_integer(n_non_members, "n_non_members", 0)
     n, m = int(n_members), int(n_non_members)
     if not n or not m:
-        return undefined(f"The AUC of {n} members and {m} non-members is not defined.")
+        return undefined("auc_noise_floor", f"there are {n} members and {m} non-members")
     return float(np.sqrt((n + m + 1) / (12 * n * m)))
 
 
@@ -298,16 +299,16 @@ def ks_distance(a, b):
     >>> ks_distance([0.1, 0.2, 0.2, 0.5], [0.2, 0.4, 0.9, 1.3])
     0.5
     """
-    a, b = check_values(a, "a", "(n_a,)"), check_values(b, "b", "(n_b,)")
+    a, b = check_floats(a, "a", "(n_a,)"), check_floats(b, "b", "(n_b,)")
     if not len(a) or not len(b):
-        return undefined(f"The distance of samples of {len(a)} and {len(b)} rows is not defined.")
+        return undefined("ks_distance", f"the samples have {len(a)} and {len(b)} rows")
     return float(np.abs(_distribution_gap(a, b)).max())
 
 
 def _samples(members, non_members):
     return (
-        check_values(members, "members", "(n_members,)"),
-        check_values(non_members, "non_members", "(n_non_members,)"),
+        check_floats(members, "members", "(n_members,)"),
+        check_floats(non_members, "non_members", "(n_non_members,)"),
     )
 
 

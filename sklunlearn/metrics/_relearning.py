@@ -13,7 +13,7 @@ from sklunlearn._seeding import draw_seed, isolated_random_state
 from sklunlearn._training import split_pipeline, transform
 from sklunlearn._validation import check_X_y, encode_labels
 from sklunlearn.exceptions import DivergenceError
-from sklunlearn.metrics._inputs import check_integer, check_number, undefined
+from sklunlearn.metrics._checks import check_integer, check_number, undefined
 
 __all__ = ["RelearnTime", "anamnesis_index", "relearn_time"]
 
@@ -139,7 +139,7 @@ def relearn_time(
     check_integer(batch_size, "batch_size", 1)
     check_integer(max_epochs, "max_epochs", 1)
     if y_forget is not None and len(y_forget) == 0:
-        return RelearnTime(undefined("The time to relearn no rows is not defined."), False)
+        return RelearnTime(undefined("relearn_time", "there are no rows to relearn"), False)
     net = copy_net(unlearner.net_)
     rows = _rows(unlearner, X, y, unlearner.preprocessing_)
     held_out = _rows(unlearner, X_forget, y_forget, unlearner.preprocessing_)
@@ -227,11 +227,12 @@ def anamnesis_index(time_unlearned, time_retrained):
     unlearned, capped_unlearned = _times(time_unlearned, "time_unlearned")
     retrained, capped_retrained = _times(time_retrained, "time_retrained")
     if not len(unlearned) or not len(retrained):
-        return undefined("The anamnesis index of no runs is not defined.")
+        return undefined("anamnesis_index", "there are no runs")
     if capped_unlearned and capped_retrained:
         return undefined(
-            "Neither the unlearned nor the retrained network reached the target in all runs, so "
-            "that their ratio is not known: raise `max_epochs` or lower `target`."
+            "anamnesis_index",
+            "neither the unlearned nor the retrained network reached the target in all runs, so "
+            "that their ratio is not known; raise `max_epochs` or lower `target`",
         )
     if capped_unlearned or capped_retrained:
         which, bound = ("retrained", "an upper")

@@ -10,12 +10,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 
-from sklunlearn.metrics._inputs import (
+from sklunlearn.metrics._checks import (
+    check_floats,
     check_integer,
     check_labels,
     check_proba,
     check_same_shape,
-    check_values,
     undefined,
 )
 
@@ -74,12 +74,12 @@ def zero_retrain_forgetting(proba, proba_random):
     0.5
     """
     proba = check_proba(proba, "proba")
-    n_axes = np.ndim(proba_random)
-    shape = "(n_networks, n_samples, n_classes)" if n_axes == 3 else "(n_samples, n_classes)"
-    proba_random = check_proba(proba_random, "proba_random", shape)
+    several = "(n_networks, n_samples, n_classes)"
+    proba_random = check_proba(proba_random, "proba_random", several)
     check_same_shape(proba, proba_random, ("proba", "proba_random"), axes=slice(-2, None))
     if not proba_random.size:
-        return undefined(f"ZRF of arrays of shape {proba_random.shape} is not defined.")
+        why = f"`proba_random` has shape {proba_random.shape}"
+        return undefined("zero_retrain_forgetting", why)
     middle = (proba + proba_random) / 2
     divergence = (rel_entr(proba, middle) + rel_entr(proba_random, middle)).sum(axis=-1) / 2
     return float(1 - divergence.mean() / np.log(2))
@@ -176,8 +176,8 @@ def embedding_probe(
     >>> probe.auc
     1.0
     """
-    train = check_values(embeddings_train, "embeddings_train", "(n_train, n_embedding)")
-    test = check_values(embeddings_test, "embeddings_test", "(n_test, n_embedding)")
+    train = check_floats(embeddings_train, "embeddings_train", "(n_train, n_embedding)")
+    test = check_floats(embeddings_test, "embeddings_test", "(n_test, n_embedding)")
     y_train = check_labels(y_train, "y_train", len(train))
     y_test = check_labels(y_test, "y_test", len(test))
     names = ("embeddings_train", "embeddings_test")
@@ -189,8 +189,9 @@ def embedding_probe(
     for rows, name in zip(is_forgotten, ("y_train", "y_test"), strict=True):
         if not 0 < rows.sum() < len(rows):
             nothing = undefined(
-                f"The probe needs rows of class {forget_label!r} and others in `{name}`, which "
-                f"has {rows.sum()} and {len(rows) - rows.sum()}."
+                "embedding_probe",
+                f"it needs rows of class {forget_label!r} and others in `{name}`, which has "
+                f"{rows.sum()} and {len(rows) - rows.sum()}",
             )
             return EmbeddingProbe(nothing, nothing)
     aucs = []

@@ -3,10 +3,10 @@
 import numpy as np
 from scipy.special import logsumexp
 
-from sklunlearn.metrics._inputs import (
+from sklunlearn.metrics._checks import (
+    check_floats,
     check_labels,
     check_proba,
-    check_values,
     columns_of,
     log_proba,
 )
@@ -199,15 +199,14 @@ def modified_entropy(y_true, y_score, *, labels=None, from_logits=False):
 
 def _logits(y_true, y_score, labels, from_logits):
     """Logits up to a constant for each row, and the column of each true class."""
-    shape = "(n_samples, n_classes)"
     if from_logits:
-        z = check_values(y_score, "y_score", shape)
-        if z.shape[1] < 2:
-            raise ValueError(
-                f"`y_score` has {z.shape[1]} columns, expected one for each class, at least 2."
-            )
+        z = check_floats(y_score, "y_score", "(n_samples, n_classes)")
     else:
-        z = log_proba(check_proba(y_score, "y_score", shape))
+        z = log_proba(check_proba(y_score, "y_score"))
+    if z.shape[1] < 2:
+        raise ValueError(
+            f"`y_score` has {z.shape[1]} columns, expected one for each class, at least 2."
+        )
     y = check_labels(y_true, "y_true", len(z))
     return z, columns_of(y, labels, z.shape[1], "y_true")
 

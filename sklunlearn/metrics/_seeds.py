@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sklunlearn.metrics._inputs import (
+from sklunlearn.metrics._checks import (
+    check_floats,
     check_integer,
     check_number,
     check_same_shape,
-    check_values,
     undefined,
 )
 
@@ -123,7 +123,7 @@ def forgetting_quality(unlearned, retrained, *, delta=1e-5):
         )
     _warn_if_few(n_models, 16, "forgetting quality", "hardly tells methods apart")
     if not n_samples:
-        return ForgettingQuality(undefined("Forgetting quality needs rows."), np.empty(0))
+        return ForgettingQuality(undefined("forgetting_quality"), np.empty(0))
     table = _epsilon_table(n_models, delta)
     pairs = zip(np.sort(unlearned.T), np.sort(retrained.T), strict=True)
     epsilon = np.array([_epsilon(u, r, table) for u, r in pairs])
@@ -222,8 +222,8 @@ def klom(unlearned, retrained, *, method="histogram", n_bins=20):
 
 def _check_models(unlearned, retrained):
     return (
-        check_values(unlearned, "unlearned", "(n_models, n_samples)"),
-        check_values(retrained, "retrained", "(n_models, n_samples)"),
+        check_floats(unlearned, "unlearned", "(n_models, n_samples)"),
+        check_floats(retrained, "retrained", "(n_models, n_samples)"),
     )
 
 

@@ -5,10 +5,10 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import norm
 
-from sklunlearn.metrics._inputs import (
+from sklunlearn.metrics._checks import (
+    check_floats,
     check_number,
     check_same_shape,
-    check_values,
     undefined,
 )
 from sklunlearn.metrics._membership import membership_auc
@@ -72,7 +72,7 @@ def u_lira_score(target, unlearned, retrained, *, pooled=True):
     >>> u_lira_score([3.0], [[1.9], [2.1]], [[0.9], [1.1]]).round(6)
     array([75.])
     """
-    target = check_values(target, "target", "(n_samples,)")
+    target = check_floats(target, "target", "(n_samples,)")
     unlearned, retrained = _check_shadows(unlearned, retrained, at_least=2)
     check_same_shape(target, unlearned, ("target", "unlearned"), axes=-1)
     return _log_ratio(target, unlearned, retrained, pooled)
@@ -161,7 +161,7 @@ def u_lira(unlearned, retrained, *, pooled=True):
     """
     unlearned, retrained = _check_shadows(unlearned, retrained, at_least=3)
     if not unlearned.shape[1]:
-        nothing = undefined("U-LiRA of no rows is not defined.")
+        nothing = undefined("u_lira")
         return ULiRA(nothing, nothing, np.empty_like(unlearned), np.empty_like(retrained))
     # One of each kind is left out together. Were it one alone, the rest of its kind would be fewer
     # than the other kind, and networks without any difference would not come out at 0.5.
@@ -265,7 +265,7 @@ def rmia(
     check_number(offline_a, "offline_a", 0, 1, "a number from 0 to 1")
     check_number(gamma, "gamma", np.nextafter(0, 1), np.finfo(float).max, "a number above 0")
     if not len(population):
-        return np.full(len(target), undefined("The score without population rows is not defined."))
+        return np.full(len(target), undefined("rmia", "there are no population rows"))
 
     def ratio(p, p_references):
         p_x = ((1 + offline_a) * p_references.mean(axis=0) + 1 - offline_a) / 2
@@ -278,8 +278,8 @@ def rmia(
 
 
 def _check_shadows(unlearned, retrained, at_least):
-    unlearned = check_values(unlearned, "unlearned", "(n_unlearned, n_samples)")
-    retrained = check_values(retrained, "retrained", "(n_retrained, n_samples)")
+    unlearned = check_floats(unlearned, "unlearned", "(n_unlearned, n_samples)")
+    retrained = check_floats(retrained, "retrained", "(n_retrained, n_samples)")
     check_same_shape(unlearned, retrained, ("unlearned", "retrained"), axes=-1)
     if min(len(unlearned), len(retrained)) < at_least:
         raise ValueError(
@@ -301,7 +301,7 @@ def _log_ratio(target, unlearned, retrained, pooled):
 
 
 def _probabilities(values, name, shape):
-    values = check_values(values, name, shape)
+    values = check_floats(values, name, shape)
     if values.size and (values.min() < 0 or values.max() > 1 + 1e-6):
         raise ValueError(
             f"`{name}` must hold probabilities of the true class, but has values from "

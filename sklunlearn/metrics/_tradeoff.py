@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 from sklearn.exceptions import UndefinedMetricWarning
 
-from sklunlearn.metrics._checks import as_floats, warn_undefined
+from sklunlearn.metrics._checks import check_floats, undefined
 
 __all__ = ["hypervolume", "knee_point", "pareto_front", "speed_up"]
 
@@ -100,12 +100,11 @@ def hypervolume(scores, *, reference):
     0.735
     """
     scores, held = _check_points(scores, n_objectives=2)
-    reference = as_floats(reference, "reference", 1)
+    reference = check_floats(reference, "reference", "(2,)")
     if len(reference) != 2:
         raise ValueError(f"`reference` must be two numbers, got {len(reference)}: pass (x, y).")
     if not held.any():
-        warn_undefined("hypervolume", "there is no point")
-        return float("nan")
+        return undefined("hypervolume", "there is no point")
     front = scores[_front(scores, held) & (scores > reference).all(axis=1)]
     x, y = front[np.argsort(-front[:, 0])].T  # equal points: the second adds a height of 0
     return float((x - reference[0]) @ np.diff(y, prepend=reference[1]))
@@ -219,7 +218,7 @@ def speed_up(seconds, reference_seconds):
 
 def _check_points(scores, n_objectives=None):
     """Points as floats, and which of them hold no nan; a warning about the others."""
-    scores = as_floats(scores, "scores", 2, allow_nan=True)
+    scores = check_floats(scores, "scores", "(n_points, n_objectives)", allow_nan=True)
     if n_objectives is not None and scores.shape[1] != n_objectives:
         raise ValueError(
             f"`scores` has {scores.shape[1]} columns, expected {n_objectives}: pass the "
@@ -246,7 +245,7 @@ def _front(scores, held):
 
 
 def _median(seconds, name):
-    seconds = as_floats(seconds, name, 0, 1)
+    seconds = check_floats(seconds, name, "()", "(n_runs,)")
     if not seconds.size or (seconds <= 0).any():
         raise ValueError(
             f"`{name}` must be one or more durations above 0, got {seconds.tolist()}: measure with "

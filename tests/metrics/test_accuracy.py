@@ -105,9 +105,9 @@ def test_bad_requests(accuracy, y_true, y_pred, forget, error, match):
 @pytest.mark.parametrize(
     "y_true, y_pred, error, match",
     [
-        ([0, 1], [0, 1, 1], ValueError, "`y_true` has 2 rows and `y_pred` has 3"),
-        ([0, 1], [[0], [1]], ValueError, r"`y_pred` must have shape \(n_samples,\), got \(2, 1\)"),
-        (0, [0], ValueError, r"`y_true` must have shape \(n_samples,\), got \(\)"),
+        ([0, 1], [0, 1, 1], ValueError, "`y_pred` has 3 labels for 2 rows"),
+        ([0, 1], [[0], [1]], ValueError, r"`y_pred` has shape \(2, 1\), expected \(n_samples,\)"),
+        (0, [0], ValueError, r"`y_true` has shape \(\), expected \(n_samples,\)"),
         ([0, 1], ["0", "1"], TypeError, "`y_true` holds numbers and `y_pred` holds strings"),
         (["a", 1], ["a", "b"], TypeError, "strings only or numbers only, got int, str"),
         (["a", np.nan], ["a", "b"], TypeError, "strings only or numbers only, got float, str"),
@@ -128,7 +128,7 @@ def test_bad_labels(accuracy, y_true, y_pred, error, match):
     [
         ([0, 1, 0], ValueError, "`labels` repeats 0"),
         (["a", "b"], TypeError, "`labels` holds strings and `y_true` holds numbers"),
-        ([[0, 1]], ValueError, r"`labels` must have shape"),
+        ([[0, 1]], ValueError, "`labels` has shape"),
         ([0, np.nan], ValueError, "`labels` holds nan"),
     ],
 )

@@ -144,8 +144,8 @@ def test_no_row_is_nan_with_a_warning_at_the_call():
         ([[0, 1], [1.2, -0.2]], ValueError, "row 1 has minimum -0.2 and sum 1"),
         ([[0.5, 0.5], [np.nan, 1]], ValueError, r"holds nan at index \[1, 0\]"),
         ([[0.5, 0.5], [np.inf, 1]], ValueError, r"holds inf at index \[1, 0\]"),
-        ([0.5, 0.5], ValueError, r"must have 2 dimension\(s\), got shape \(2,\)"),
-        ([[0.5, 0.5], [1.0]], ValueError, "rows differ in length"),
+        ([0.5, 0.5], ValueError, r"has shape \(2,\), expected \(n_samples, n_classes\)"),
+        ([[0.5, 0.5], [1.0]], ValueError, "rows of one length"),
         ([["a", "b"], ["a", "b"]], TypeError, "must hold real numbers"),
         ([[0.5, None], [0, 1]], TypeError, "must hold real numbers"),
         (np.ones((2, 2)) * 0.5j, TypeError, "must hold real numbers, got dtype complex128"),
@@ -204,9 +204,9 @@ def test_agreement_is_the_accuracy_against_the_reference():
 @pytest.mark.parametrize(
     "y_pred, reference, error, match",
     [
-        ([0, 1], [0], ValueError, "`y_pred` has 2 rows and `reference` has 1"),
+        ([0, 1], [0], ValueError, "`reference` has 1 labels for 2 rows"),
         (["a"], [0], TypeError, "`y_pred` holds strings and `reference` holds numbers"),
-        (P, Q, ValueError, "`y_pred` must have shape"),
+        (P, Q, ValueError, "`y_pred` has shape"),
         ([0.0], [np.nan], ValueError, "`reference` holds nan"),
     ],
 )

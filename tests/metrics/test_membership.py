@@ -100,7 +100,7 @@ def test_as_many_non_members_as_the_rate_asks_for():
 @pytest.mark.parametrize("metric", OF_SAMPLES)
 @pytest.mark.parametrize("a, b", [([], [1.0]), ([1.0], []), ([], [])])
 def test_empty_sample(metric, a, b):
-    with pytest.warns(UndefinedMetricWarning, match="The value is nan") as record:
+    with pytest.warns(UndefinedMetricWarning, match=f"{metric.__name__} is nan") as record:
         assert np.isnan(metric(a, b))
     assert record[0].filename == __file__
 
@@ -132,11 +132,11 @@ def test_kinds_of_arrays(metric):
     [
         ([[1.0]], [1.0], ValueError, r"has shape \(1, 1\), expected"),
         ([1.0], 1.0, ValueError, r"has shape \(\), expected"),
-        ([1.0, np.nan], [1.0], ValueError, "1 of 2 values that are not finite.*diverged"),
-        ([1.0], [np.inf, -np.inf], ValueError, "2 of 2 values that are not finite"),
-        (["a"], [1.0], TypeError, "cannot be read as numbers"),
-        ([1.0], None, ValueError, r"has shape \(\), expected"),
-        ([1 + 1j], [1.0], TypeError, "cannot be read as numbers"),
+        ([1.0, np.nan], [1.0], ValueError, "holds nan at index .* 1 of 2 are not.*diverged"),
+        ([1.0], [np.inf, -np.inf], ValueError, "holds inf .* 2 of 2 are not"),
+        (["a"], [1.0], TypeError, "must hold real numbers"),
+        ([1.0], None, TypeError, "must hold real numbers, got dtype object"),
+        ([1 + 1j], [1.0], TypeError, "must hold real numbers"),
         ([True, False], [1.0], TypeError, "dtype bool"),
     ],
 )

@@ -130,7 +130,7 @@ def test_values_too_close_for_the_grid():
 
 
 def test_quality_of_no_rows():
-    with pytest.warns(UndefinedMetricWarning, match="needs rows"):
+    with pytest.warns(UndefinedMetricWarning, match="forgetting_quality is nan: there is no row"):
         quality = forgetting_quality(np.empty((16, 0)), np.empty((16, 0)))
     assert np.isnan(quality.value)
     assert quality.epsilon.shape == (0,)
@@ -209,15 +209,15 @@ M = np.zeros((60, 3))
         (lambda: forgetting_quality(M, M[0]), ValueError, "`retrained` has shape"),
         (lambda: forgetting_quality(M, M[:5]), ValueError, "must describe the same"),
         (lambda: forgetting_quality(M, M[:, :2]), ValueError, "must describe the same"),
-        (lambda: forgetting_quality(M * np.nan, M), ValueError, "`unlearned` holds 180 of 180"),
-        (lambda: forgetting_quality("a", M), TypeError, "`unlearned` cannot be read"),
+        (lambda: forgetting_quality(M * np.nan, M), ValueError, "`unlearned` holds nan .* 180"),
+        (lambda: forgetting_quality("a", M), TypeError, "`unlearned` must hold real"),
         (lambda: forgetting_quality(M[:1], M[:1]), ValueError, "hold 1 network each.* at least 2"),
         (lambda: forgetting_quality(M, M, delta=1), ValueError, "`delta` must be"),
         (lambda: forgetting_quality(M, M, delta="a"), TypeError, "`delta` must be"),
         (lambda: klom(M, M[0]), ValueError, "`retrained` has shape"),
         (lambda: klom(M, M[:, :2]), ValueError, "must describe the same"),
-        (lambda: klom(M, M + np.inf), ValueError, "`retrained` holds 180 of 180"),
-        (lambda: klom(M, "a"), TypeError, "`retrained` cannot be read"),
+        (lambda: klom(M, M + np.inf), ValueError, "`retrained` holds inf .* 180 of 180"),
+        (lambda: klom(M, "a"), TypeError, "`retrained` must hold real"),
         (lambda: klom(M[:0], M), ValueError, "0 and 60 networks, expected at least 1"),
         (lambda: klom(M[:1], M, method="gaussian"), ValueError, "1 and 60 networks.* at least 2"),
         (lambda: klom(M, M, method="kde"), ValueError, "`method` must be one of"),

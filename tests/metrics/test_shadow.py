@@ -90,7 +90,7 @@ def test_u_lira_finds_what_a_common_threshold_does_not():
 
 
 def test_u_lira_of_no_rows():
-    with pytest.warns(UndefinedMetricWarning, match="no rows"):
+    with pytest.warns(UndefinedMetricWarning, match="u_lira is nan: there is no row"):
         result = u_lira(np.empty((4, 0)), np.empty((3, 0)))
     assert np.isnan([result.auc, result.accuracy]).all()
     assert result.unlearned_scores.shape == (4, 0)
@@ -136,7 +136,7 @@ def test_rmia_ties_and_zeros():
     assert rmia([0.5, 0.0], [[0.5, 0.5]], [0.5], [[0.5]]).tolist() == [1, 0]
     assert rmia([0.5, 0.0], [[0.0, 0.0]], [0.0], [[0.0]], offline_a=1).tolist() == [1, 1]
     assert rmia([], np.empty((1, 0)), [0.5], [[0.5]]).shape == (0,)
-    with pytest.warns(UndefinedMetricWarning, match="without population rows"):
+    with pytest.warns(UndefinedMetricWarning, match="no population rows"):
         score = rmia([0.5, 0.5], [[0.5, 0.5]], [], np.empty((1, 0)))
     assert score.shape == (2,)
     assert np.isnan(score).all()
@@ -153,13 +153,13 @@ P = np.full((2, 4), 0.5)
         (lambda: u_lira_score(M, M, M), ValueError, "`target` has shape"),
         (lambda: u_lira_score(M[0, :2], M, M), ValueError, "describe the same rows"),
         (lambda: u_lira_score(M[0], M[:1], M), ValueError, "holds 1 networks.* at least 2"),
-        (lambda: u_lira_score(M[0] * np.nan, M, M), ValueError, "`target` holds 4 of 4"),
-        (lambda: u_lira_score(["a"], M, M), TypeError, "`target` cannot be read"),
+        (lambda: u_lira_score(M[0] * np.nan, M, M), ValueError, "`target` holds nan .* 4 of 4"),
+        (lambda: u_lira_score(["a"], M, M), TypeError, "`target` must hold real"),
         (lambda: u_lira(M, M[:2]), ValueError, "`retrained` 2, expected at least 3 of each"),
         (lambda: u_lira(M, M[:, :2]), ValueError, "describe the same rows"),
-        (lambda: u_lira(M, M + np.inf), ValueError, "`retrained` holds 12 of 12"),
-        (lambda: u_lira(M, None), ValueError, "`retrained` has shape"),
-        (lambda: u_lira(M, "a"), TypeError, "`retrained` cannot be read"),
+        (lambda: u_lira(M, M + np.inf), ValueError, "`retrained` holds inf .* 12 of 12"),
+        (lambda: u_lira(M, None), TypeError, "`retrained` must hold real"),
+        (lambda: u_lira(M, "a"), TypeError, "`retrained` must hold real"),
         (lambda: rmia(P[0], P[0], P[0], P), ValueError, "`references` has shape"),
         (lambda: rmia(P[0], P, P[0], P[:1]), ValueError, "must describe the same"),
         (lambda: rmia(P[0, :2], P, P[0], P), ValueError, "`target` has shape"),
@@ -167,8 +167,8 @@ P = np.full((2, 4), 0.5)
         (lambda: rmia(P[0], P[:0], P[0], P[:0]), ValueError, "holds no network"),
         (lambda: rmia(P[0] + 1, P, P[0], P), ValueError, "`target` must hold probabilities"),
         (lambda: rmia(P[0], P, -P[0], P), ValueError, "from -0.5 to -0.5"),
-        (lambda: rmia(P[0], P * np.nan, P[0], P), ValueError, "not finite"),
-        (lambda: rmia(["a"], P, P[0], P), TypeError, "cannot be read"),
+        (lambda: rmia(P[0], P * np.nan, P[0], P), ValueError, "holds nan"),
+        (lambda: rmia(["a"], P, P[0], P), TypeError, "must hold real"),
         (lambda: rmia(P[0], P, P[0], P, offline_a=1.1), ValueError, "`offline_a` must be"),
         (lambda: rmia(P[0], P, P[0], P, offline_a="a"), TypeError, "`offline_a` must be"),
         (lambda: rmia(P[0], P, P[0], P, gamma=0), ValueError, "`gamma` must be a number above 0"),

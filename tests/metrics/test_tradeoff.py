@@ -193,11 +193,11 @@ def test_no_point_at_all():
 @pytest.mark.parametrize(
     "scores, error, match",
     [
-        ([0.1, 0.2], ValueError, r"`scores` must have 2 dimension\(s\), got shape \(2,\)"),
+        ([0.1, 0.2], ValueError, r"`scores` has shape \(2,\), expected \(n_points, n_objectives\)"),
         ([[0.1, np.inf]], ValueError, r"`scores` holds inf at index \[0, 1\]"),
         ([[-np.inf, 0.1]], ValueError, "`scores` holds -inf"),
         ([["a", "b"]], TypeError, "`scores` must hold real numbers"),
-        ([[0.1, 0.2], [0.3]], ValueError, "rows differ in length"),
+        ([[0.1, 0.2], [0.3]], ValueError, "rows of one length"),
         (np.empty((3, 0)), ValueError, "objective"),
     ],
 )
@@ -218,7 +218,7 @@ def test_two_objectives_where_two_are_needed(call):
     "reference, error, match",
     [
         ([0, 0, 0], ValueError, "`reference` must be two numbers, got 3"),
-        (0, ValueError, r"`reference` must have 1 dimension"),
+        (0, ValueError, r"`reference` has shape \(\), expected \(2,\)"),
         ([0, np.nan], ValueError, "`reference` holds nan"),
         (None, TypeError, "`reference` must hold real numbers"),
     ],
@@ -244,7 +244,7 @@ def test_speed_up():
         (np.nan, ValueError, "holds nan, expected finite"),
         ([1, np.inf], ValueError, r"holds inf at index \[1\]"),
         ("1", TypeError, "must hold real numbers"),
-        ([[1]], ValueError, "must have 0 or 1 dimension"),
+        ([[1]], ValueError, r"has shape \(1, 1\), expected \(\) or \(n_runs,\)"),
     ],
 )
 def test_bad_durations(seconds, error, match):

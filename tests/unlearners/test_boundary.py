@@ -2,10 +2,10 @@ import copy
 
 import numpy as np
 import pytest
+import tiny
 import torch
 from scipy.special import softmax
 from sklearn.frozen import FrozenEstimator
-from skorch import NeuralNetClassifier
 from torch import nn
 from torch.nn.functional import cross_entropy, one_hot
 
@@ -20,22 +20,13 @@ AT_ROW, AFTER_ONE, AFTER_TWO = [1, 0, -1, -1], [0.4, 0, -0.4, -1], [-G, 0, G, -1
 
 
 def linear(weight=WEIGHT, bias=BIAS):
-    module = nn.Sequential(nn.Flatten(), nn.Linear(weight.shape[1], weight.shape[0]))
-    module[1].weight.data = torch.tensor(weight, dtype=torch.float32)
-    module[1].bias.data = torch.tensor(bias, dtype=torch.float32)
-    return module
+    return nn.Sequential(nn.Flatten(), tiny.linear(weight, bias))
 
 
 def network():
-    """Small network with random weights, and BatchNorm statistics of rows in [0, 1]."""
-    module = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 4))
-    generator = torch.Generator().manual_seed(9)  # so that each class has its share of the rows
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.normal_(generator=generator)
-        for _ in range(20):
-            module(torch.rand(100, 3, generator=generator))
-    return module.eval()
+    """Small network with BatchNorm statistics of rows in [0, 1]."""
+    layers = nn.Linear(3, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 4)
+    return tiny.with_gain(nn.Sequential(*layers), seed=9, draw=torch.rand)
 
 
 def rows(module, n=40):
@@ -48,15 +39,8 @@ def rows(module, n=40):
 
 def unlearn(module, X, y, forget, *, make=BoundaryUnlearner, **params):
     """Forget rows of a network that counts as trained."""
-    n_classes = list(module.modules())[-1].out_features
-    net = NeuralNetClassifier(
-        module,
-        criterion=nn.CrossEntropyLoss,
-        classes=np.arange(n_classes),
-        train_split=None,
-        verbose=0,
-    ).initialize()
-    unlearner = make(FrozenEstimator(net), **{"random_state": 0, "batch_size": 1000, **params})
+    params = {"random_state": 0, "batch_size": 1000, **params}
+    unlearner = make(FrozenEstimator(tiny.make_net(module)), **params)
     return unlearner.fit(X, y).unlearn(X, y, forget=forget)
 
 

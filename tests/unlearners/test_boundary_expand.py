@@ -4,8 +4,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from by_hand import arrays, assert_arrays_equal, batchnorm_network, linear, unlearn
 from scipy.special import softmax
+from tiny import arrays, changed, dropout_network, linears, unlearn, with_gain
 from torch import nn
 
 from sklunlearn import BoundaryExpandUnlearner
@@ -39,7 +39,7 @@ class Recorder(BoundaryExpandUnlearner):
 def test_one_step(retain_weight, as_dataset, with_bias, forget):
     unlearner = unlearn(
         Recorder,
-        linear((WEIGHT, BIAS if with_bias else None)),
+        linears((WEIGHT, BIAS if with_bias else None)),
         X,
         Y,
         forget,
@@ -70,9 +70,9 @@ def test_one_step(retain_weight, as_dataset, with_bias, forget):
 
 def test_new_output_has_initial_weights_of_its_own():
     # Normal, of variance 2 / (n_in + n_out).
-    module = linear((np.zeros((400, 1000)), np.zeros(400)))
+    module = linears((np.zeros((400, 1000)), np.zeros(400)))
     X = np.zeros((2, 1000))
-    unlearner = unlearn(Recorder, module, X, [0, 1], [0], n_classes=400, max_epochs=0)
+    unlearner = unlearn(Recorder, module, X, [0, 1], [0], max_epochs=0)
     row = unlearner.begun_["0.weight"][400]
     assert row.std() == pytest.approx(math.sqrt(2 / 1401), rel=0.05)
     assert abs(row.mean()) < 0.004
@@ -95,18 +95,9 @@ class Nested(nn.Module):
         return self.classifier["last"](self.body(x))
 
 
-def with_gain(module):
-    """Larger weights, so that each class has its share of the rows."""
-    generator = torch.Generator().manual_seed(3)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.normal_(generator=generator)
-    return module.eval()
-
-
 NETWORKS = {
     "a linear layer": lambda: with_gain(nn.Linear(3, 4)),
-    "BatchNorm": batchnorm_network,
+    "BatchNorm": dropout_network,
     "no bias": lambda: with_gain(nn.Sequential(nn.Linear(3, 5), nn.Linear(5, 4, bias=False))),
     "nested": lambda: with_gain(Nested(nn.Linear(5, 4))),
     "nested, without bias": lambda: with_gain(Nested(nn.Linear(5, 4, bias=False))),
@@ -119,7 +110,7 @@ NETWORKS = {
 def test_network_without_training(name):
     module = NETWORKS[name]()
     before, outputs = arrays(module), module(torch.tensor(MANY)).detach()
-    unlearner = unlearn(Recorder, module, MANY, MANY_Y, MANY_Y == 1, n_classes=4, max_epochs=0)
+    unlearner = unlearn(Recorder, module, MANY, MANY_Y, MANY_Y == 1, max_epochs=0)
     # The other outputs of the widened network are those of the original.
     widened = unlearner.trained_.eval()(torch.tensor(MANY)).detach()
     assert widened.shape == (40, 5)
@@ -127,8 +118,8 @@ def test_network_without_training(name):
     assert heads[-1].out_features == 5
     np.testing.assert_allclose(widened[:, :4], outputs, rtol=1e-6, atol=1e-6)
     # Without the shadow class it is the original, to the last bit.
-    assert_arrays_equal(unlearner.net_.module_, before)
-    assert_arrays_equal(module, before)
+    assert changed(before, unlearner.net_.module_) == []
+    assert changed(before, module) == []
     assert str(unlearner.net_.module_) == str(module)
     after = unlearner.net_.module_.eval()(torch.tensor(MANY)).detach()
     np.testing.assert_array_equal(after, outputs)
@@ -138,9 +129,7 @@ def test_network_without_training(name):
 def test_shadow_class_is_dropped(name):
     module = NETWORKS[name]()
     before = arrays(module)
-    unlearner = unlearn(
-        Recorder, module, MANY, MANY_Y, MANY_Y == 1, n_classes=4, lr=0.3, max_epochs=8
-    )
+    unlearner = unlearn(Recorder, module, MANY, MANY_Y, MANY_Y == 1, lr=0.3, max_epochs=8)
     with torch.no_grad():
         widened = unlearner.trained_.eval()(torch.tensor(MANY)).numpy()
         after = unlearner.net_.module_.eval()(torch.tensor(MANY)).numpy()
@@ -150,7 +139,7 @@ def test_shadow_class_is_dropped(name):
     np.testing.assert_array_equal(unlearner.predict(MANY), widened[:, :4].argmax(axis=1))
     own = np.log(softmax(widened[MANY_Y == 1, :4].astype(float), axis=1))[:, 1]
     np.testing.assert_allclose(unlearner.forget_loss_, -own, rtol=1e-4)
-    assert_arrays_equal(module, before)
+    assert changed(before, module) == []
     assert unlearner.updated_params_ == [name for name, _ in module.named_parameters()]
     assert not any(p.requires_grad is False for p in unlearner.net_.module_.parameters())
     # It is a network like any other: it can forget more, and be trained.
@@ -160,25 +149,19 @@ def test_shadow_class_is_dropped(name):
 
 def test_updated_parameters():
     module = NETWORKS["nested"]()
-    unlearner = unlearn(
-        BoundaryExpandUnlearner, module, MANY, MANY_Y, range(10), n_classes=4, trainable="head"
-    )
+    unlearner = unlearn(BoundaryExpandUnlearner, module, MANY, MANY_Y, range(10), trainable="head")
     assert unlearner.updated_params_ == ["classifier.last.1.weight", "classifier.last.1.bias"]
-    after, before = arrays(unlearner.net_.module_), arrays(module)
-    changed = [name for name in before if not np.array_equal(after[name], before[name])]
-    assert changed == unlearner.updated_params_
+    assert changed(arrays(module), unlearner.net_.module_) == unlearner.updated_params_
 
 
 @pytest.mark.parametrize("frozen", ["weight", "bias"])
 def test_frozen_parameters_of_the_head(frozen):
     module = with_gain(nn.Sequential(nn.Linear(3, 5), nn.Linear(5, 4)))
     getattr(module[1], frozen).requires_grad_(False)
-    unlearner = unlearn(Recorder, module, MANY, MANY_Y, range(10), n_classes=4)
+    unlearner = unlearn(Recorder, module, MANY, MANY_Y, range(10))
     assert f"1.{frozen}" not in unlearner.updated_params_
     assert len(unlearner.updated_params_) == 3
-    begun, trained = unlearner.begun_, arrays(unlearner.trained_)
-    changed = [name for name in begun if not np.array_equal(begun[name], trained[name])]
-    assert changed == unlearner.updated_params_
+    assert changed(unlearner.begun_, unlearner.trained_) == unlearner.updated_params_
     flags = {name: p.requires_grad for name, p in unlearner.net_.module_.named_parameters()}
     assert flags == {name: p.requires_grad for name, p in module.named_parameters()}
 
@@ -186,7 +169,7 @@ def test_frozen_parameters_of_the_head(frozen):
 def test_hook_on_the_head_stays():
     module, calls = NETWORKS["no bias"](), []
     module[1].register_forward_hook(lambda layer, args, output: calls.append(len(output)))
-    unlearner = unlearn(BoundaryExpandUnlearner, module, MANY, MANY_Y, range(10), n_classes=4)
+    unlearner = unlearn(BoundaryExpandUnlearner, module, MANY, MANY_Y, range(10))
     calls.clear()
     unlearner.predict(MANY)
     assert calls == [40]
@@ -201,7 +184,6 @@ def test_saliency_mask(fraction):
         MANY,
         MANY_Y,
         MANY_Y == 1,
-        n_classes=4,
         trainable=saliency_mask(fraction, trainable="head"),
     )
     x = torch.tensor(MANY[MANY_Y == 1])
@@ -218,7 +200,7 @@ def test_stop_accuracy_looks_at_the_real_classes(stop_accuracy):
     bias = np.array([2.0, 0.0, -1.0])
     unlearner = unlearn(
         BoundaryExpandUnlearner,
-        linear((np.zeros((3, 2)), bias)),
+        linears((np.zeros((3, 2)), bias)),
         np.zeros((2, 2)),
         [0, 1],
         [0],
@@ -275,9 +257,7 @@ class Bilinear(nn.Module):
 )
 def test_head_that_cannot_be_widened(module, message):
     before = arrays(module.eval())
-    unlearner = unlearn(
-        BoundaryExpandUnlearner, nn.Linear(3, 4), MANY, MANY_Y, range(5), n_classes=4
-    )
+    unlearner = unlearn(BoundaryExpandUnlearner, nn.Linear(3, 4), MANY, MANY_Y, range(5))
     fitted = unlearner.fitted_
     fitted.module_ = module
     unlearner.fit(MANY, MANY_Y)
@@ -285,5 +265,5 @@ def test_head_that_cannot_be_widened(module, message):
     with pytest.raises(ValueError, match=message):
         unlearner.unlearn(MANY, MANY_Y, forget=range(5))
     assert unlearner.net_.module_ is module and unlearner.records_ == []
-    assert_arrays_equal(module, before)
+    assert changed(before, module) == []
     np.testing.assert_array_equal(unlearner.predict_proba(MANY), probabilities)

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 import torch
-from by_hand import arrays, assert_arrays_equal, batchnorm_network, linear, unlearn
 from scipy.special import softmax
+from tiny import arrays, changed, dropout_network, linears, unlearn
 from torch import nn
 
 from sklunlearn import DELETEUnlearner
@@ -36,11 +36,10 @@ def target_by_hand(logits, y, allowed):
 def test_one_step(retain_weight, as_dataset, forget, allowed):
     unlearner = unlearn(
         DELETEUnlearner,
-        linear((WEIGHT, BIAS)),
+        linears((WEIGHT, BIAS)),
         X,
         Y,
         forget,
-        n_classes=4,
         retain_weight=retain_weight,
         lr=0.7,
         as_dataset=as_dataset,
@@ -58,9 +57,7 @@ def test_one_step(retain_weight, as_dataset, forget, allowed):
 
 def test_target_stays_that_of_the_original():
     # Three steps, each from other weights.
-    unlearner = unlearn(
-        DELETEUnlearner, linear((WEIGHT, BIAS)), X, Y, [0], n_classes=4, lr=0.7, max_epochs=3
-    )
+    unlearner = unlearn(DELETEUnlearner, linears((WEIGHT, BIAS)), X, Y, [0], lr=0.7, max_epochs=3)
     target = target_by_hand(X[:1] @ WEIGHT.T + BIAS, Y[:1], range(4))[0]
     weight, bias = WEIGHT, BIAS
     for _ in range(3):
@@ -72,7 +69,7 @@ def test_target_stays_that_of_the_original():
 @pytest.mark.parametrize("retained", [[], [0]])
 def test_every_other_class_where_none_or_only_its_own_is_retained(retained):
     bias = np.array([3.0, 1.0, 0.0])
-    module = linear((np.zeros((3, 2)), bias))
+    module = linears((np.zeros((3, 2)), bias))
     y = [0, *retained]
     unlearner = unlearn(DELETEUnlearner, module, np.zeros((len(y), 2)), y, [0])
     target = np.array([0, 0.731059, 0.268941])
@@ -89,7 +86,7 @@ def test_loss_at_the_start():
         layer.weight.data = torch.tensor(weight, dtype=torch.float32)
         layer.bias.data = torch.tensor(bias, dtype=torch.float32)
     x, y = rng.normal(size=(30, 3)), np.arange(30) % 4
-    unlearner = unlearn(DELETEUnlearner, module.eval(), x, y, range(20), n_classes=4)
+    unlearner = unlearn(DELETEUnlearner, module.eval(), x, y, range(20))
     hidden = np.tanh(x[:20] @ layers[0][0].T + layers[0][1])
     own = softmax(hidden @ layers[1][0].T, axis=1)[np.arange(20), y[:20]]
     expected = -np.log(1 - own).mean()
@@ -99,9 +96,7 @@ def test_loss_at_the_start():
 @pytest.mark.parametrize("label", [0, 1])
 def test_two_classes_are_flipped(label):
     weight, bias = np.array([[1.0, -1.0], [0.5, 2.0]]), np.array([0.2, 0.0])
-    unlearner = unlearn(
-        DELETEUnlearner, linear((weight, bias)), X[:2], [label, 1 - label], [0], n_classes=2
-    )
+    unlearner = unlearn(DELETEUnlearner, linears((weight, bias)), X[:2], [label, 1 - label], [0])
     p = softmax(weight @ X[0] + bias)
     step = arrays(unlearner.net_.module_)["0.bias"] - bias
     np.testing.assert_allclose(step, np.eye(2)[1 - label] - p, atol=1e-6)
@@ -114,7 +109,7 @@ def test_network_that_is_sure_of_a_row(top):
     # In float32 the probability of the own class is 1, and those of the others round to 0.
     bias = np.array([top, 1.0, 0.0])
     x = [[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]
-    unlearner = unlearn(DELETEUnlearner, linear((np.zeros((3, 2)), bias)), x, [0, 1, 2], [0])
+    unlearner = unlearn(DELETEUnlearner, linears((np.zeros((3, 2)), bias)), x, [0, 1, 2], [0])
     after = arrays(unlearner.net_.module_)
     step = np.array([-1, 0.731059, 0.268941])
     np.testing.assert_allclose(after["0.weight"][:, 0], step, atol=1e-5)
@@ -125,7 +120,7 @@ def test_network_that_is_sure_of_a_row(top):
 
 @pytest.mark.parametrize("retain_weight", [0.0, 1.0])
 def test_teacher_is_the_original_in_evaluation_mode(retain_weight):
-    module = batchnorm_network()
+    module = dropout_network()
     before = arrays(module)
     x = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
     y = np.arange(40) % 4
@@ -143,7 +138,6 @@ def test_teacher_is_the_original_in_evaluation_mode(retain_weight):
             x,
             y,
             y == 0,
-            n_classes=4,
             retain_weight=retain_weight,
             batch_size=4,
             lr=0.1,
@@ -155,7 +149,7 @@ def test_teacher_is_the_original_in_evaluation_mode(retain_weight):
         assert not logits.requires_grad
         expected = module.eval()(rows).detach()
         np.testing.assert_allclose(logits, expected, atol=1e-5)
-    assert_arrays_equal(module, before)
+    assert changed(before, module) == []
 
 
 @pytest.mark.parametrize("stop_accuracy", [0.0, None])
@@ -163,7 +157,7 @@ def test_stop_accuracy(stop_accuracy):
     bias = np.array([2.0, 0.0, -1.0])
     unlearner = unlearn(
         DELETEUnlearner,
-        linear((np.zeros((3, 2)), bias)),
+        linears((np.zeros((3, 2)), bias)),
         np.zeros((3, 2)),
         [0, 1, 2],
         [0],

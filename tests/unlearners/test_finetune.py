@@ -9,6 +9,7 @@ from tiny import (
     WEIGHT,
     X,
     Y,
+    arrays,
     assert_head,
     changed,
     descend,
@@ -18,7 +19,6 @@ from tiny import (
     losses,
     make_net,
     network,
-    state_of,
     unlearn,
 )
 from torch import nn
@@ -99,7 +99,7 @@ def test_forget_rows_have_no_influence():
         rows = X.copy()
         rows[FORGET] *= factor
         unlearner = unlearn(FineTuneUnlearner, network(), rows, batch_size=5, max_epochs=2)
-        states.append(state_of(unlearner.net_.module_))
+        states.append(arrays(unlearner.net_.module_))
     assert changed(states[0], unlearner.net_.module_) == []
 
 
@@ -107,7 +107,7 @@ def test_all_layers_counted_is_fine_tuning():
     params = {"batch_size": 5, "max_epochs": 3, "optimizer": None, "lr": 0.05}
     fine_tuned = unlearn(FineTuneUnlearner, network(), **params)
     of_three = unlearn(FineTuneUnlearner, network(), trainable=3, **params)
-    assert changed(state_of(fine_tuned.net_.module_), of_three.net_.module_) == []
+    assert changed(arrays(fine_tuned.net_.module_), of_three.net_.module_) == []
 
 
 @pytest.mark.parametrize("reinitialize", [False, True])
@@ -124,7 +124,7 @@ def test_all_that_comes_before_the_last_layers_stays(trainable, expected, reinit
     batchnorm = [f"4.{name}" for name in ["weight", "bias", *statistics]]
     expected = [n for name in expected for n in (batchnorm if name == "4.*" else [name])]
     module = network()
-    before = state_of(module)
+    before = arrays(module)
     unlearner = unlearn(
         FineTuneUnlearner,
         module,
@@ -155,7 +155,7 @@ def test_new_weights_are_drawn_by_the_layers_themselves():
         fresh = [nn.Linear(6, 5), nn.BatchNorm1d(5), nn.Linear(5, 4)]
     module = unlearner.net_.module_
     for layer, expected in zip([module[3], module[4], module[6]], fresh, strict=True):
-        assert changed(state_of(expected), layer) == []
+        assert changed(arrays(expected), layer) == []
 
 
 class BatchNormNet(nn.Module):
@@ -201,8 +201,8 @@ def test_new_weights_in_all_layers_are_retraining(trainable, module):
         batch_size=5,
         random_state=2,
     ).fit(X, Y, forget=FORGET)
-    assert changed(state_of(retrained.net_.module_), anew.net_.module_) == []
-    assert changed(state_of(retrained.fitted_.module_), anew.net_.module_) != []
+    assert changed(arrays(retrained.net_.module_), anew.net_.module_) == []
+    assert changed(arrays(retrained.fitted_.module_), anew.net_.module_) != []
 
 
 def test_dataset():
@@ -210,7 +210,7 @@ def test_dataset():
     params = {"forget": [4], "batch_size": 6, "max_epochs": 2}
     of_arrays = unlearn(FineTuneUnlearner, network(), **params)
     of_dataset = unlearn(FineTuneUnlearner, network(), rows, None, **params)
-    assert changed(state_of(of_arrays.net_.module_), of_dataset.net_.module_) == []
+    assert changed(arrays(of_arrays.net_.module_), of_dataset.net_.module_) == []
 
 
 def test_stops_once_a_class_is_forgotten():

@@ -3,10 +3,10 @@ import itertools
 
 import numpy as np
 import pytest
+import tiny
 import torch
 from scipy.special import softmax
-from sklearn.frozen import FrozenEstimator
-from skorch import NeuralNetClassifier
+from tiny import arrays, changed
 from torch import nn
 from torch.utils.data import TensorDataset
 
@@ -18,21 +18,12 @@ N_FORGET = 6
 
 
 def linear(weight=WEIGHT, bias=BIAS):
-    module = nn.Sequential(nn.Flatten(), nn.Linear(weight.shape[1], weight.shape[0]))
-    module[1].weight.data = torch.tensor(weight, dtype=torch.float32)
-    module[1].bias.data = torch.tensor(bias, dtype=torch.float32)
-    return module
+    return nn.Sequential(nn.Flatten(), tiny.linear(weight, bias))
 
 
 def network():
-    module = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 3))
-    generator = torch.Generator().manual_seed(23)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.normal_(generator=generator)
-        for _ in range(20):
-            module(torch.randn(100, 3, generator=generator))
-    return module.eval()
+    layers = nn.Linear(3, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 3)
+    return tiny.with_gain(nn.Sequential(*layers), seed=23)
 
 
 X = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
@@ -48,24 +39,9 @@ def nearest(queries, others):
 
 
 def unlearn(module=None, X=X, y=Y, forget=range(N_FORGET), make=ICUUnlearner, **params):
-    """Forget the first rows of a network that counts as trained; without `params`, by one step."""
-    net = NeuralNetClassifier(
-        linear() if module is None else module,
-        criterion=nn.CrossEntropyLoss,
-        classes=[0, 1, 2],
-        train_split=None,
-        verbose=0,
-    ).initialize()
-    defaults = {
-        "lr": 1.0,
-        "max_epochs": 1,
-        "batch_size": 1000,
-        "optimizer": torch.optim.SGD,
-        "threshold": 0.0,
-        "random_state": 0,
-    }
-    unlearner = make(FrozenEstimator(net), **{**defaults, **params})
-    return unlearner.fit(X, y).unlearn(X, y, forget=forget)
+    """Forget the first rows; without `params`, by one step."""
+    params = {"threshold": 0.0, **params}
+    return tiny.unlearn(make, module or linear(), X, y, forget, **params)
 
 
 class Recorder(ICUUnlearner):
@@ -244,7 +220,7 @@ def test_without_active_rows_the_network_is_as_it_was():
     unlearner = unlearn(module, threshold=1.0, max_epochs=5)
     assert unlearner.n_active_ == [0]
     assert len(unlearner.history_) == 0
-    assert torch.equal(unlearner.net_.module_[1].weight, module[1].weight)
+    assert changed(arrays(module), unlearner.net_.module_) == []
 
 
 def test_rows_leave_when_they_are_forgotten_and_the_run_ends_with_the_last():
@@ -362,9 +338,9 @@ def test_dataset(batch_size):
 
 def test_original_network_is_unchanged():
     module = network()
-    before = copy.deepcopy(module.state_dict())
+    before = arrays(module)
     unlearner = unlearn(module, y=module(torch.tensor(X)).argmax(dim=1).numpy(), lr=0.1)
-    assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+    assert changed(before, module) == []
     assert all(p.grad is None for p in module.parameters())
     # The hook that reads the embeddings is gone.
     modules = [*module.modules(), *unlearner.net_.module_.modules()]

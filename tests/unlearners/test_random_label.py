@@ -8,6 +8,7 @@ from tiny import (
     WEIGHT,
     X,
     Y,
+    arrays,
     assert_head,
     changed,
     descend,
@@ -16,7 +17,6 @@ from tiny import (
     logits,
     losses,
     network,
-    state_of,
     unlearn,
 )
 from torch.utils.data import TensorDataset
@@ -221,7 +221,7 @@ def test_retain_rows_without_weight_take_no_part():
         rows[~FORGET] *= factor
         params = {"retain_weight": 0, "batch_size": 3, "max_epochs": 2}
         unlearner = unlearn(RandomLabelUnlearner, network(), rows, **params)
-        states.append(state_of(unlearner.net_.module_))
+        states.append(arrays(unlearner.net_.module_))
         assert unlearner.history_[:, "batches", :, "train_batch_size"] == [[3, 2, 2]] * 2
     assert changed(states[0], unlearner.net_.module_) == []
 

@@ -9,13 +9,13 @@ from tiny import (
     WEIGHT,
     X,
     Y,
+    arrays,
     assert_head,
     changed,
     errors,
     linear,
     logits,
     network,
-    state_of,
     unlearn,
 )
 from torch.nn.functional import cross_entropy
@@ -93,7 +93,7 @@ def test_one_step_by_hand(fraction, n, retain_weight):
 @pytest.mark.parametrize("freeze_batchnorm", [False, True])
 def test_other_weights_stay_bit_for_bit(params, freeze_batchnorm):
     module = network()
-    before = state_of(module)
+    before = arrays(module)
     masks = chosen(module, [range(4), range(4, 7)], 0.4)
     unlearner = unlearn(
         SalUnUnlearner,
@@ -127,7 +127,7 @@ def test_all_weights_are_those_of_random_labels(retain_weight):
     params["retain_weight"] = retain_weight
     all_chosen = unlearn(SalUnUnlearner, network(), fraction=1.0, **params)
     labels_alone = unlearn(RandomLabelUnlearner, network(), **params)
-    assert changed(state_of(labels_alone.net_.module_), all_chosen.net_.module_) == []
+    assert changed(arrays(labels_alone.net_.module_), all_chosen.net_.module_) == []
 
 
 def test_one_row_of_a_dataset():

@@ -12,6 +12,7 @@ from tiny import (
     WEIGHT,
     X,
     Y,
+    arrays,
     assert_head,
     changed,
     descend,
@@ -20,7 +21,6 @@ from tiny import (
     logits,
     make_net,
     network,
-    state_of,
     unlearn,
 )
 from torch import nn
@@ -141,7 +141,7 @@ def test_known_pair_as_a_loss(as_dataset):
 @pytest.mark.parametrize("module", [linear, network])
 def test_teacher_is_the_network_as_it_was(module):
     module = module()
-    before = state_of(module)
+    before = arrays(module)
     unlearner = unlearn(Recorder, module, batch_size=5, max_epochs=4, lr=0.1)
     assert unlearner.teacher_ is module
     assert all(student is not module for student in unlearner.students_)
@@ -162,7 +162,7 @@ def test_teacher_is_in_evaluation_mode_right_after_its_training():
 def test_no_epochs_leave_the_network(module, start):
     module = module()
     unlearner = unlearn(SCRUBUnlearner, module, max_epochs=0, start=start, rewind=(X, Y))
-    assert changed(state_of(module), unlearner.net_.module_) == []
+    assert changed(arrays(module), unlearner.net_.module_) == []
     assert unlearner.net_.module_ is not module
     assert unlearner.rewound_to_ is None
 
@@ -279,8 +279,8 @@ def test_dataset_is_as_arrays(module, forget):
     params = {"forget": forget, "batch_size": 6, "max_epochs": 3, "lr": 0.1}
     of_arrays = unlearn(SCRUBUnlearner, module(), **params)
     of_dataset = unlearn(SCRUBUnlearner, module(), rows, None, **params)
-    expected = state_of(of_arrays.net_.module_)
-    assert changed(state_of(module()), of_dataset.net_.module_) != []
+    expected = arrays(of_arrays.net_.module_)
+    assert changed(arrays(module()), of_dataset.net_.module_) != []
     for name, value in of_dataset.net_.module_.state_dict().items():
         np.testing.assert_allclose(value, expected[name], atol=1e-4, err_msg=name)
 
@@ -353,14 +353,14 @@ def test_rewinds_to_the_epoch_of_the_closest_error(rows, states, wrong):
     rewind = held_out(wrong, rows, states)
     unlearner = unlearn(SCRUBUnlearner, network(), *rows, **REWOUND, rewind=rewind)
     assert unlearner.rewound_to_ == expected + 1
-    assert changed(state_of(states[expected]), unlearner.net_.module_) == []
+    assert changed(arrays(states[expected]), unlearner.net_.module_) == []
     assert len(unlearner.history_) == N_EPOCHS
 
 
 def test_no_rewinding_ends_at_the_last_epoch(rows, states):
     unlearner = unlearn(SCRUBUnlearner, network(), *rows, **REWOUND)
     assert unlearner.rewound_to_ is None
-    assert changed(state_of(states[-1]), unlearner.net_.module_) == []
+    assert changed(arrays(states[-1]), unlearner.net_.module_) == []
 
 
 def test_rows_held_out_of_other_classes_do_not_count(rows):
@@ -388,8 +388,8 @@ def test_earliest_of_equals(start, n_before):
     unlearner = unlearn(SCRUBUnlearner, linear(), max_epochs=3, msteps=0, rewind=(X, Y), **params)
     assert unlearner.rewound_to_ == 1
     assert len(unlearner.history_) == 3 + n_before
-    assert changed(state_of(one.net_.module_), unlearner.net_.module_) == []
-    assert changed(state_of(linear()), unlearner.net_.module_) == ["weight", "bias"]
+    assert changed(arrays(one.net_.module_), unlearner.net_.module_) == []
+    assert changed(arrays(linear()), unlearner.net_.module_) == ["weight", "bias"]
 
 
 def test_string_labels(rows, states):
@@ -404,7 +404,7 @@ def test_string_labels(rows, states):
     )
     unlearner.fit(X, names[y], forget=forget)
     assert 1 < unlearner.rewound_to_ == as_numbers.rewound_to_
-    assert changed(state_of(as_numbers.net_.module_), unlearner.net_.module_) == []
+    assert changed(arrays(as_numbers.net_.module_), unlearner.net_.module_) == []
 
 
 def test_pipeline(rows, states):
@@ -419,7 +419,7 @@ def test_pipeline(rows, states):
     unlearner.fit(raw, y, forget=forget)
     as_arrays = unlearn(SCRUBUnlearner, network(), *rows, **REWOUND, rewind=(X_held, y_held))
     assert 1 < unlearner.rewound_to_ == as_arrays.rewound_to_
-    expected = state_of(as_arrays.net_.module_)
+    expected = arrays(as_arrays.net_.module_)
     for name, value in unlearner.net_.module_.state_dict().items():
         np.testing.assert_allclose(value, expected[name], atol=1e-3, err_msg=name)
 
@@ -461,7 +461,7 @@ def test_rewinds_after_a_stop(rows, states):
 )
 def test_wrong_rewind(rewind, message):
     module = network()
-    before = state_of(module)
+    before = arrays(module)
     unlearner = SCRUBUnlearner(FrozenEstimator(make_net(module)), max_epochs=1, random_state=0)
     unlearner.fit(X, Y)
     attributes = set(vars(unlearner))

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 import torch
-from by_hand import arrays, assert_arrays_equal, batchnorm_network, linear, unlearn
 from scipy.special import softmax
+from tiny import arrays, changed, dropout_network, linears, unlearn
 from torch import nn
 from torch.nn.functional import cross_entropy
 
@@ -27,8 +27,8 @@ def given_importances(of_forget, of_all):
             return torch.tensor(of_forget if len(rows) == 1 else of_all, dtype=torch.float64)
 
     def dampened(**params):
-        module = linear(([[1.0, -2.0], [3.0, 4.0]], None))
-        unlearner = unlearn(Given, module, np.eye(2), [0, 1], [0], n_classes=2, **params)
+        module = linears(([[1.0, -2.0], [3.0, 4.0]], None))
+        unlearner = unlearn(Given, module, np.eye(2), [0, 1], [0], **params)
         return arrays(unlearner.net_.module_)["0.weight"].ravel(), unlearner.dampened_fraction_
 
     return dampened
@@ -64,7 +64,7 @@ def test_rule_where_nothing_matters():
 
 def test_small_gradients():
     # Of exp(-60): their squares would be 0 in single precision.
-    module = linear((np.ones((3, 2)), [60.0, 0.0, 0.0]))
+    module = linears((np.ones((3, 2)), [60.0, 0.0, 0.0]))
     unlearner = unlearn(SSDUnlearner, module, np.eye(2), [0, 0], [0], alpha=2.0)
     # The gradient of the first column is half as large for both rows together.
     expected = [[1, 1], [0.25, 1], [0.25, 1]]
@@ -92,7 +92,7 @@ def test_linear_network(as_dataset, batch_size, n_forget, alpha, dampening):
     forget = np.sort(own.argsort()[:n_forget])  # on which the gradient is large
     unlearner = unlearn(
         SSDUnlearner,
-        linear((WEIGHT, BIAS)),
+        linears((WEIGHT, BIAS)),
         X,
         Y,
         forget,
@@ -129,7 +129,7 @@ def importance_in_torch(module, rows, names, batch_size=8):
 
 @pytest.mark.parametrize("trainable, first", [("all", 0), ("head", 4), (lambda n, p: "1." in n, 2)])
 def test_network_with_batchnorm_and_dropout(trainable, first):
-    module = batchnorm_network()
+    module = dropout_network()
     before, forget = arrays(module), np.flatnonzero(MANY_Y == 1)
     names = [name for name, _ in module.named_parameters()]
     names = names[first : first + 2] if first else names
@@ -142,7 +142,6 @@ def test_network_with_batchnorm_and_dropout(trainable, first):
         MANY,
         MANY_Y,
         forget,
-        n_classes=4,
         batch_size=8,
         alpha=2.0,
         dampening=0.5,
@@ -163,18 +162,16 @@ def test_network_with_batchnorm_and_dropout(trainable, first):
     sizes = sum(before[name].size for name in names)
     assert unlearner.dampened_fraction_ == pytest.approx(n_changed / sizes)
     assert unlearner.updated_params_ == names
-    assert_arrays_equal(module, before)
+    assert changed(before, module) == []
     assert all(p.grad is None for p in unlearner.net_.module_.parameters())
 
 
 @pytest.mark.parametrize("alpha", [1.0, 1.001, 1e300, np.inf])
 def test_all_rows_forgotten_change_nothing(alpha):
-    module = batchnorm_network()
+    module = dropout_network()
     before = arrays(module)
-    unlearner = unlearn(
-        SSDUnlearner, module, MANY, MANY_Y, range(41), n_classes=4, batch_size=8, alpha=alpha
-    )
-    assert_arrays_equal(unlearner.net_.module_, before)
+    unlearner = unlearn(SSDUnlearner, module, MANY, MANY_Y, range(41), batch_size=8, alpha=alpha)
+    assert changed(before, unlearner.net_.module_) == []
     assert unlearner.dampened_fraction_ == 0
 
 
@@ -197,7 +194,7 @@ def accuracy_after(module, rows, alpha, of_forget, of_all):
 @pytest.fixture(scope="module")
 def trained():
     """A network that has learned the rows."""
-    module = batchnorm_network()
+    module = dropout_network()
     optimizer = torch.optim.Adam(module.parameters(), lr=0.03)
     for _ in range(150):
         optimizer.zero_grad()
@@ -223,7 +220,6 @@ def test_alpha_within_the_drop(trained, label, max_drop):
         MANY,
         MANY_Y,
         forget,
-        n_classes=4,
         batch_size=8,
         max_retain_drop=max_drop,
         alpha=1e-9,  # not used
@@ -247,9 +243,9 @@ def test_smallest_alpha_where_each_weight_has_its_row(max_drop, alpha):
             of_forget = torch.tensor([2.0 ** (k + 1) for k in range(10)] + [0.0] * 10)
             return of_forget.double() if len(rows) == 1 else torch.ones(20, dtype=torch.float64)
 
-    module = linear((np.stack([np.ones(10), np.full(10, 0.01)]), None))
+    module = linears((np.stack([np.ones(10), np.full(10, 0.01)]), None))
     X, y = np.concatenate([np.eye(10), np.zeros((1, 10))]), [0] * 10 + [1]
-    unlearner = unlearn(Given, module, X, y, [10], n_classes=2, max_retain_drop=max_drop)
+    unlearner = unlearn(Given, module, X, y, [10], max_retain_drop=max_drop)
     assert unlearner.alpha_ == alpha
     n_dampened = 10 - int(np.log2(alpha))
     assert unlearner.dampened_fraction_ == n_dampened / 20
@@ -264,9 +260,9 @@ def test_drop_of_a_whole_number_of_rows(max_drop, n_lost):
             of_forget = torch.tensor([0.0, 0.0, 2.0, 3.0, 4.0, 5.0, *[0.0] * 14])
             return of_forget.double() if len(rows) == 1 else torch.ones(20, dtype=torch.float64)
 
-    module = linear((np.stack([np.ones(10), np.full(10, 0.9)]), None))
+    module = linears((np.stack([np.ones(10), np.full(10, 0.9)]), None))
     X, y = np.concatenate([np.eye(10), np.zeros((1, 10))]), [1, 1] + [0] * 9
-    unlearner = unlearn(Given, module, X, y, [10], n_classes=2, max_retain_drop=max_drop)
+    unlearner = unlearn(Given, module, X, y, [10], max_retain_drop=max_drop)
     assert unlearner.score(X[:10], y[:10]) == pytest.approx(0.8 - n_lost / 10)
 
 
@@ -279,10 +275,8 @@ def test_drop_is_respected_whatever_the_ratio():
                 values = [of_forget, 0.0] if len(rows) == 1 else [1.0, 1.0]  # noqa: B023
                 return torch.tensor(values, dtype=torch.float64)
 
-        module = linear(([[1.0], [0.9]], None))
-        unlearner = unlearn(
-            Given, module, [[1.0], [2.0]], [0, 0], [0], n_classes=2, max_retain_drop=0.0
-        )
+        module = linears(([[1.0], [0.9]], None))
+        unlearner = unlearn(Given, module, [[1.0], [2.0]], [0, 0], [0], max_retain_drop=0.0)
         assert unlearner.score([[2.0]], [0]) == 1.0
         assert unlearner.dampened_fraction_ == 0.0
 
@@ -291,7 +285,7 @@ def test_choice_of_alpha_needs_retain_rows():
     with pytest.raises(ValueError, match="retain"):
         unlearn(
             SSDUnlearner,
-            linear((WEIGHT, BIAS)),
+            linears((WEIGHT, BIAS)),
             MANY[:3, :2],
             [0, 1, 2],
             [0, 1, 2],
@@ -306,6 +300,6 @@ def test_unused_parameter():
             self.idle = nn.Parameter(torch.ones(2))
 
     module = Idle()
-    unlearner = unlearn(SSDUnlearner, module, MANY, MANY_Y, MANY_Y == 0, n_classes=4, alpha=0.1)
+    unlearner = unlearn(SSDUnlearner, module, MANY, MANY_Y, MANY_Y == 0, alpha=0.1)
     np.testing.assert_array_equal(arrays(unlearner.net_.module_)["idle"], 1)
     assert unlearner.updated_params_ == ["weight", "bias", "idle"]

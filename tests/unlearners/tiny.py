@@ -1,4 +1,4 @@
-"""Tiny networks that count as trained, and the arithmetic of a linear one in NumPy."""
+"""Tiny networks that count as trained, runs on them, and the arithmetic of linear ones."""
 
 import numpy as np
 import torch
@@ -6,6 +6,7 @@ from scipy.special import log_softmax, softmax
 from sklearn.frozen import FrozenEstimator
 from skorch import NeuralNetClassifier
 from torch import nn
+from torch.utils.data import Dataset, TensorDataset
 
 _rng = np.random.default_rng(0)
 WEIGHT, BIAS = _rng.normal(size=(4, 3)), _rng.normal(size=4)
@@ -15,56 +16,60 @@ FORGET = np.arange(20) < 7
 
 
 def linear(weight=WEIGHT, bias=BIAS):
-    """Linear network with these weights."""
-    module = nn.Linear(weight.shape[1], weight.shape[0])
+    """Linear network with these weights; `bias` may be None."""
+    module = nn.Linear(*np.shape(weight)[::-1], bias=bias is not None)
     module.weight.data = torch.tensor(weight, dtype=torch.float32)
-    module.bias.data = torch.tensor(bias, dtype=torch.float32)
+    if bias is not None:
+        module.bias.data = torch.tensor(bias, dtype=torch.float32)
     return module
 
 
-def network():
-    """Three linear layers with BatchNorm between them, and statistics of rows like X."""
-    module = nn.Sequential(
-        nn.Linear(3, 6),
-        nn.BatchNorm1d(6),
-        nn.Tanh(),
-        nn.Linear(6, 5),
-        nn.BatchNorm1d(5),
-        nn.Tanh(),
-        nn.Linear(5, 4),
-    )
-    generator = torch.Generator().manual_seed(0)
+def linears(*layers):
+    """Linear layers, one after the other, each from its weights and its bias."""
+    return nn.Sequential(*(linear(*layer) for layer in layers)).eval()
+
+
+def with_gain(module, seed=3, draw=torch.randn):
+    """Normal weights, so that each class has its share of the rows, and BatchNorm statistics."""
+    generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.normal_(generator=generator)
         for _ in range(20):
-            module(torch.randn(100, 3, generator=generator))
+            module(draw(100, 3, generator=generator))
     return module.eval()
 
 
-def make_net(module):
+def network():
+    """Three linear layers with BatchNorm between them."""
+    first, second = (nn.Linear(3, 6), nn.BatchNorm1d(6)), (nn.Linear(6, 5), nn.BatchNorm1d(5))
+    return with_gain(nn.Sequential(*first, nn.Tanh(), *second, nn.Tanh(), nn.Linear(5, 4)), seed=0)
+
+
+def dropout_network():
+    """Two linear layers with BatchNorm and dropout between them."""
+    layers = nn.Linear(3, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Dropout(0.5), nn.Linear(8, 4)
+    return with_gain(nn.Sequential(*layers), seed=9)
+
+
+def make_net(module, cls=NeuralNetClassifier, criterion=nn.CrossEntropyLoss):
     """A skorch classifier that counts as trained, of the classes 0, 1, ..."""
-    n_classes = list(module.modules())[-1].out_features
-    return NeuralNetClassifier(
-        module,
-        criterion=nn.CrossEntropyLoss,
-        classes=np.arange(n_classes),
-        train_split=None,
-        verbose=0,
+    sizes = [layer.out_features for layer in module.modules() if hasattr(layer, "out_features")]
+    return cls(
+        module, criterion=criterion, classes=np.arange(sizes[-1]), train_split=None, verbose=0
     ).initialize()
 
 
-def unlearn(make, module, X=X, y=Y, forget=FORGET, **params):
-    """The unlearner after a request; by default one step of plain SGD over all rows."""
-    params = {
-        "optimizer": torch.optim.SGD,
-        "lr": 0.5,
-        "max_epochs": 1,
-        "batch_size": 1000,
-        "random_state": 0,
-        **params,
-    }
-    return make(FrozenEstimator(make_net(module)), **params).fit(X, y).unlearn(X, y, forget=forget)
+def unlearn(make, module, X=X, y=Y, forget=FORGET, as_dataset=False, **params):
+    """The unlearner after a request; gradient methods take one step of plain SGD over all rows."""
+    defaults = {"batch_size": 1000, "random_state": 0}
+    if "optimizer" in make().get_params():
+        defaults.update(optimizer=torch.optim.SGD, lr=1.0, max_epochs=1)
+    unlearner = make(FrozenEstimator(make_net(module)), **{**defaults, **params})
+    if not isinstance(X, Dataset):
+        X, y = np.asarray(X, dtype=np.float32), np.asarray(y)
+    data = (TensorDataset(torch.tensor(X), torch.tensor(y)),) if as_dataset else (X, y)
+    return unlearner.fit(*data).unlearn(*data, forget=forget)
 
 
 def head_of(unlearner):
@@ -100,12 +105,13 @@ def assert_head(unlearner, weight, bias):
     np.testing.assert_allclose(actual[1], bias, atol=2e-6)
 
 
-def state_of(module):
+def arrays(module):
     """Copies of the parameters and buffers, by name."""
-    return {name: value.detach().clone() for name, value in module.state_dict().items()}
+    return {name: value.detach().numpy().copy() for name, value in module.state_dict().items()}
 
 
 def changed(before, module):
     """Names of the parameters and buffers that are not bit for bit as before."""
-    after = module.state_dict()
-    return [name for name, value in before.items() if not torch.equal(after[name], value)]
+    after = arrays(module)
+    assert after.keys() == before.keys()
+    return [name for name, value in before.items() if not np.array_equal(after[name], value)]
