@@ -116,10 +116,13 @@ def retain_and(beside, n):
 
 def mixed(n_f, n_r):
     """Each row once, forget and retain rows in their proportion."""
-    n_steps = -(-(n_f + n_r) // BATCH_SIZE)
-    orders = [torch.randperm(n) for n in (n_f, n_r)]
-    ends = [torch.linspace(0, n, n_steps + 1)[1:-1].round().long() for n in (n_f, n_r)]
-    return zip(*(o.tensor_split(e) for o, e in zip(orders, ends, strict=True)), strict=True)
+    n = n_f + n_r
+    slots = torch.arange(n)
+    is_forget = (slots * n_f + n // 2) % n < n_f
+    order = torch.empty_like(slots)
+    order[is_forget], order[~is_forget] = torch.randperm(n_f), torch.randperm(n_r)
+    for step in slots.tensor_split(-(-n // BATCH_SIZE)):
+        yield order[step[is_forget[step]]], order[step[~is_forget[step]]]
 
 
 # The methods: preparation, steps, loss.
@@ -127,7 +130,8 @@ def mixed(n_f, n_r):
 
 def amun(run):
     p, scale = run.params, mean_and_spread(run.X_r)[1] * math.sqrt(run.X_f[0].numel())
-    X, y = nearest_adversarial(run.original, run.X_f, run.y_f, scale, p)
+    extent = run.X_r.amin(dim=0), run.X_r.amax(dim=0)
+    X, y = nearest_adversarial(run.original, run.X_f, run.y_f, scale, extent, p)
     run.X_f, run.y_f = torch.cat([X, run.X_f]), torch.cat([y, run.y_f])
     epochs = (mixed(len(run.X_f), len(run.X_r)) for _ in range(p.max_epochs))
     run.train(epochs, mixed_cross_entropy(run, lambda: run.y_f))
@@ -142,11 +146,11 @@ def mixed_cross_entropy(run, labels):
     return loss
 
 
-def nearest_adversarial(net, X, y, scale, params):
-    low, high = X.amin(dim=0), X.amax(dim=0)
+def nearest_adversarial(net, X, y, scale, extent, params):
     found, labels = X.clone(), ask(net, X).argmax(dim=1)
     rows = (labels == y).nonzero()[:, 0]
     x, own, delta = X[rows], y[rows], torch.zeros_like(X[rows])
+    reached = X.new_zeros(len(X))
     for radius in params.radius * 2.0 ** np.arange(params.max_doublings + 1):
         for _ in range(params.max_steps):
             if not len(rows):
@@ -158,12 +162,15 @@ def nearest_adversarial(net, X, y, scale, params):
             gradient = torch.autograd.grad(margin.sum(), moved)[0] * scale
             delta = delta + radius / 10 * normalize(gradient, eps=1e-38)
             delta = delta * (radius / delta.norm(dim=1, keepdim=True).clamp(min=radius))
-            moved = (x + scale * delta).clamp(low, high)
+            moved = (x + scale * delta).clamp(x.clamp(max=extent[0]), x.clamp(min=extent[1]))
             delta = torch.where(scale > 0, (moved - x) / scale, 0.0)
             now = ask(net, moved).argmax(dim=1)
             across = now != own
             found[rows[across]], labels[rows[across]] = moved[across], now[across]
             rows, x, own, delta = rows[~across], x[~across], own[~across], delta[~across]
+        free = delta.norm(dim=1) > reached[rows]
+        rows, x, own, delta = rows[free], x[free], own[free], delta[free]
+        reached[rows] = 1.001 * delta.norm(dim=1)
     return found, labels
 
 
