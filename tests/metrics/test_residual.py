@@ -119,7 +119,7 @@ def test_probe_does_not_depend_on_the_units():
 
 
 def test_mean_and_deviation_over_draws():
-    generator = np.random.RandomState(0)  # noqa: NPY002
+    generator = np.random.RandomState(0)
     aucs = [probe(1, n_draws=1, random_state=generator).auc for _ in range(3)]
     expected = np.mean(aucs), np.sqrt(np.mean((aucs - np.mean(aucs)) ** 2))
     assert probe(1, n_draws=3) == pytest.approx(expected, abs=1e-9)
