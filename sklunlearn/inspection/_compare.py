@@ -136,9 +136,7 @@ def compare_unlearners(
     alone = effective_n_jobs(n_jobs) == 1
     parallel = Parallel(n_jobs=n_jobs, verbose=verbose)
     jobs = [(key, seed) for key in estimators for seed in seeds]
-    prepared = parallel(
-        delayed(_prepare)(clone(estimators[key]), seed, data, alone) for key, seed in jobs
-    )
+    prepared = parallel(delayed(_prepare)(estimators[key], seed, data, alone) for key, seed in jobs)
     prepared = dict(zip(jobs, prepared, strict=True))
     runs = [(name, seed) for name in unlearners for seed in seeds]
     results = parallel(
@@ -160,7 +158,7 @@ def compare_unlearners(
     if (failed := frame["error"].notna()).any():
         warnings.warn(
             f"{failed.sum()} of {len(runs)} runs failed and have the score {error_score}; the "
-            f"first with {frame.loc[failed, 'error'].iloc[0]}. See the column 'error'.",
+            f"first with: {frame.loc[failed, 'error'].iloc[0]} All are in the column 'error'.",
             FitFailedWarning,
             stacklevel=2,
         )

@@ -143,9 +143,8 @@ def _table(report):
             noise = scores[("membership_auc_noise", "unlearned")]
             notes[-1] += f" against {noise.n} unseen; by chance ±{2 * noise.value:.3f}"
         if (floor := scores.get((metric, "floor"))) is not None:
-            agreement = metric.startswith("agreement")
-            word = "one retrained from the others: " + ("from" if agreement else "up to")
-            notes.append(f"{word} {_number(floor.value)}")
+            word = "down to" if metric.startswith("agreement") else "up to"
+            notes.append(f"among retrained {word} {_number(floor.value)}")
         lines.append(
             f'<tr><th scope="row">{escape(name)}<span>{escape("; ".join(notes))}</span></th>'
             f"{''.join(cells)}</tr>\n"
@@ -153,16 +152,16 @@ def _table(report):
     level = f"{100 * report.about['confidence']:.4g}%"
     legend = (
         f"Small: {level} intervals, from {report.about['n_bootstrap']} bootstrap draws of the "
-        "rows. They do not tell how figures stray with another seed of the training."
+        "rows. They do not tell how scores stray with another seed of the training."
     )
     if with_gap:
         legend += (
             " Retrained: the mean over the retrained networks; for distances and the tug of war, "
-            "that of each from the others."
+            "that of each from the others. Among retrained: how far one of them is from the others."
         )
     return (
-        '<h2>Figures</h2>\n<div class="scroll"><table>\n'
-        f'<thead><tr><th scope="col">figure</th>{head}</tr></thead>\n'
+        '<h2>Scores</h2>\n<div class="scroll"><table>\n'
+        f'<thead><tr><th scope="col">score</th>{head}</tr></thead>\n'
         f"<tbody>\n{''.join(lines)}</tbody>\n</table></div>\n"
         f'<p class="small">{escape(legend)}</p>\n'
     )

@@ -73,7 +73,7 @@ def draw_tradeoff(report, figure):
 def draw_losses(report, figure):
     """Histograms of the losses of forgotten and of unseen rows."""
     axes = figure.subplots(len(report.losses), sharex=True, sharey=True, squeeze=False).ravel()
-    display = LossHistogramDisplay.from_losses(report.losses, lowest=1e-6, ax=axes)
+    display = LossHistogramDisplay.from_losses(report.losses, ax=axes)
     for ax in axes[:-1]:
         ax.tick_params(labelbottom=False)
     texts = display.ax_[0].get_legend().get_texts()
