@@ -119,6 +119,8 @@ class _Reader:
         return Finding("good", "Not told apart from retraining by the figures of this report.")
 
     def _is_useless(self):
+        if not self.about["n_forget"]:  # which of the test rows it was to lose is not known
+            return False
         unlearned = self._get("test_accuracy", "unlearned")
         best = self._get("test_accuracy", "retrained") or self._get("test_accuracy", "original")
         if unlearned is None or best is None:
@@ -182,7 +184,10 @@ class _Reader:
         if gap is None:
             original = self._get("test_accuracy", "original")
             beside = "" if original is None else f"; the original is in {_percent(original)}"
-            yield Finding("note", f"{where} the network is right in {_percent(value)}{beside}.")
+            text = f"{where} the network is right in {_percent(value)}{beside}."
+            if not self.about["n_forget"]:
+                text += " Rows of a class that was to be forgotten count here too."
+            yield Finding("note", text)
         else:
             yield self._compare(where, "test_accuracy", more="note", less="warning")
 
