@@ -52,7 +52,8 @@ _STYLE = """
 .sklunlearn table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 .sklunlearn th, .sklunlearn td { padding: 6px 10px; text-align: right; vertical-align: top;
   border-bottom: 1px solid #dde3e8; white-space: nowrap; background: none; }
-.sklunlearn th:first-child { text-align: left; white-space: normal; font-weight: 500; }
+.sklunlearn th:first-child { text-align: left; white-space: normal; font-weight: 500;
+  min-width: 190px; }
 .sklunlearn thead th { border-bottom: 2px solid #1b2733; font-weight: 600; }
 .sklunlearn td.ours { background: #fdf1ea; }
 .sklunlearn td span, .sklunlearn th span { display: block; color: #56646f; font-size: 12px;
@@ -199,6 +200,8 @@ def _pictures(report):
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=144, metadata={"Software": None})
         data = base64.b64encode(buffer.getvalue()).decode("ascii")
+        if title == "Trade-off" and not report.about["n_references"]:
+            text = "Where a retrained network would be is not known. Bars are intervals."
         yield (
             f'<h2>{title}</h2>\n<p class="small">{escape(text)}</p>\n'
             f'<figure><img width="{round(size[0] * 96)}" alt="{escape(title)}" '

@@ -254,6 +254,7 @@ def unlearning_report(
         "classes": [],
         "n_forget": 0,
         "n_retain": 0,
+        "is_unchanged": False,
         "chance": float(np.bincount(y_test).max() / len(y_test)),
         "remarks": _remarks(models),
         **_record(unlearner),
@@ -271,6 +272,9 @@ def unlearning_report(
             "n_forget": int(forget.sum()),
             "n_retain": int((~forget).sum()),
         }
+        if "original" in train:
+            before, after = (train[name][0][0][forget] for name in ("original", "unlearned"))
+            about["is_unchanged"] = np.array_equal(before, after)
         about["remarks"] += _count_remarks(models, about["n_forget"])
         if not gone.all():
             about["chance"] = float(np.bincount(y_test[~gone]).max() / (~gone).sum())

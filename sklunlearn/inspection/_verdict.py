@@ -85,6 +85,12 @@ class _Reader:
                 "warning",
                 "No statement about forgetting: the report was given no rows of the request.",
             )
+        if self.about["is_unchanged"]:
+            return Finding(
+                "bad",
+                "Not forgotten: for the forgotten rows the network gives the very probabilities "
+                "that the original gives.",
+            )
         if not has_reference:
             return Finding(
                 "warning",

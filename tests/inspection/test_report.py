@@ -224,6 +224,27 @@ def test_original_is_not_forgotten(unlearner, references, judge):
     assert any("still knows" in finding.text for finding in report.verdict)
 
 
+def test_original_of_a_request_of_rows(unlearner, retrained, flowers, judge):
+    X, y, _ = flowers
+    forget = np.arange(0, 75, 5)
+    retrained.unlearn(X, y, forget=forget)
+    unlearner._restart()
+    for reference in (None, retrained):
+        headline = judge(unlearner, reference, forget=forget).verdict[0]
+        assert headline.level == "bad"
+        assert "the very probabilities that the original gives" in headline.text
+
+
+def test_barely_changed_network_is_not_forgotten(unlearner, references, judge):
+    unlearner._restart()
+    unlearner.net_ = copy.deepcopy(unlearner.net_)
+    with torch.no_grad():
+        for parameter in unlearner.net_.module_.parameters():
+            parameter.mul_(0.99)
+    report = judge(unlearner, references)
+    assert report.verdict[0].text.startswith("Not forgotten: on the forgotten rows")
+
+
 @pytest.mark.parametrize("with_reference", [True, False])
 def test_permuted_head_is_useless(unlearner, references, judge, with_reference):
     unlearner.net_ = copy.deepcopy(unlearner.net_)
@@ -283,7 +304,7 @@ def made_up(**changed):
         columns=["metric", "model", "value", "low", "high", "n"],
     )
     about = {"n_references": 3, "n_forget": 200, "classes": [], "chance": 0.1, "remarks": []}
-    return scores, about | {"confidence": 0.95, "method": "made up"}
+    return scores, about | {"confidence": 0.95, "method": "made up", "is_unchanged": False}
 
 
 def test_verdict_of_made_up_scores():
