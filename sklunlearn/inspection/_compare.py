@@ -15,9 +15,8 @@ from sklearn.utils import Bunch
 from sklearn.utils.parallel import Parallel, delayed
 
 from sklunlearn._training import hash_of
-from sklunlearn._validation import check_X_y, encode_labels
 from sklunlearn.base import BaseUnlearner
-from sklunlearn.inspection._report import forgotten_classes, outputs_of
+from sklunlearn.inspection._judged_rows import codes_of, forgotten_classes, outputs_of
 from sklunlearn.metrics import forget_accuracy, js_divergence, speed_up
 from sklunlearn.metrics._inputs import check_integer
 from sklunlearn.requests import check_forget
@@ -255,10 +254,8 @@ def _threads(alone):
 
 def _outputs(unlearner, data):
     """Labels and groups of the rows, and the probabilities that a network gives them."""
-    y = encode_labels(check_X_y(unlearner, data.X, data.y, reset=False)[1], unlearner.classes_)
-    y_test = encode_labels(
-        check_X_y(unlearner, data.X_test, data.y_test, reset=False)[1], unlearner.classes_
-    )
+    y = codes_of(unlearner, data.X, data.y)
+    y_test = codes_of(unlearner, data.X_test, data.y_test)
     forget = check_forget(data.forget, len(y))
     gone = np.isin(y_test, forgotten_classes(y, forget))
     train, test = (

@@ -5,26 +5,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from sklunlearn._nets import cross_entropy_of, forward, probabilities_of
-from sklunlearn._validation import check_X_y, encode_labels
 from sklunlearn.base import BaseUnlearner
-from sklunlearn.inspection._models import check_unlearner, find_models, rows_of
+from sklunlearn.inspection._judged_rows import (
+    codes_of,
+    forgotten_classes,
+    matched_rows,
+    outputs_of,
+)
+from sklunlearn.inspection._models import check_unlearner, find_models
 from sklunlearn.inspection._scores import ScoreTable
 from sklunlearn.inspection._verdict import find_verdict
 from sklunlearn.metrics import per_class_accuracy
 from sklunlearn.metrics._inputs import check_integer, check_number
 from sklunlearn.requests import check_forget
 
-__all__ = [
-    "UnlearningReport",
-    "check_references",
-    "forgotten_classes",
-    "matched_rows",
-    "outputs_of",
-    "unlearning_report",
-]
+__all__ = ["UnlearningReport", "unlearning_report"]
 
 
 @dataclass(eq=False, repr=False)
@@ -243,7 +239,7 @@ def unlearning_report(
         )
     classes = unlearner.classes_
     test = {name: [outputs_of(m, X_test, y_test) for m in of] for name, of in models.items()}
-    y_test = _codes(unlearner, X_test, y_test)
+    y_test = codes_of(unlearner, X_test, y_test)
     table = ScoreTable(n_bootstrap, confidence, seed)
     about = {
         "method": type(unlearner).__name__,
@@ -263,7 +259,7 @@ def unlearning_report(
     gone = np.zeros(len(y_test), dtype=bool)
     if X is not None:
         train = {name: [outputs_of(m, X, y) for m in of] for name, of in models.items()}
-        y = _codes(unlearner, X, y)
+        y = codes_of(unlearner, X, y)
         forget = check_forget(forget, len(y))
         gone_classes = forgotten_classes(y, forget)
         gone = np.isin(y_test, gone_classes)
@@ -306,51 +302,6 @@ def unlearning_report(
     )
 
 
-def outputs_of(model, X, y):
-    """Probabilities and cross-entropy in nats of each row, of shapes (n, n_classes) and (n,)."""
-
-    def both(net, output, batch):
-        loss = cross_entropy_of(net, output, batch.y)
-        return torch.cat([probabilities_of(net, output).double(), loss[:, None]], dim=1)
-
-    results = forward(model.net_, rows_of(model, *_with_labels(model, X, y)), both)
-    return results[:, :-1], results[:, -1]
-
-
-def _with_labels(model, X, y):
-    return (X, check_X_y(model, X, None, reset=False)[1]) if y is None else (X, y)
-
-
-def _codes(unlearner, X, y):
-    return encode_labels(check_X_y(unlearner, X, y, reset=False)[1], unlearner.classes_)
-
-
-def forgotten_classes(y, forget):
-    """Classes all rows of which are forgotten."""
-    return np.setdiff1d(y[forget], y[~forget])
-
-
-def matched_rows(y, forget, y_test, rng):
-    """Forget rows and test rows with the same shares of the classes, as indices.
-
-    As many test rows as there are for that. Forget rows of classes that have none are left out.
-    """
-    labels, wanted = np.unique(y[forget], return_counts=True)
-    there = np.array([np.sum(y_test == label) for label in labels])
-    labels, wanted, there = labels[there > 0], wanted[there > 0], there[there > 0]
-    members = np.flatnonzero(forget & np.isin(y, labels))
-    if not len(labels):
-        return members, members
-    share = (there / wanted).min()
-    # Rounded: the shares are then as equal as whole rows allow.
-    counts = np.clip(np.rint(share * wanted).astype(int), 1, there)
-    others = [
-        rng.choice(np.flatnonzero(y_test == label), count, replace=False)
-        for label, count in zip(labels, counts, strict=True)
-    ]
-    return members, np.sort(np.concatenate(others))
-
-
 def _check_models(unlearner, reference):
     """Networks of each name, in lists."""
     models = {name: [model] for name, model in find_models(unlearner).items()}
@@ -359,12 +310,12 @@ def _check_models(unlearner, reference):
             f"This {type(unlearner).__name__} has not forgotten anything: call `unlearn`, then "
             "report."
         )
-    if references := check_references(reference, unlearner):
+    if references := _check_references(reference, unlearner):
         models["retrained"] = references
     return models
 
 
-def check_references(reference, unlearner):
+def _check_references(reference, unlearner):
     """List of the references, each fitted and with the same classes."""
     if reference is None:
         return []

@@ -15,8 +15,8 @@ from torch.utils.data import TensorDataset
 
 from sklunlearn import BoundaryUnlearner, RetrainUnlearner, UnlearningReport, unlearning_report
 from sklunlearn.inspection._bootstrap import Resampler, interval
+from sklunlearn.inspection._judged_rows import forgotten_classes, matched_rows
 from sklunlearn.inspection._models import original_of
-from sklunlearn.inspection._report import forgotten_classes, matched_rows
 from sklunlearn.inspection._verdict import find_verdict
 from sklunlearn.metrics import ks_distance, membership_auc
 
