@@ -118,10 +118,8 @@ def js_divergence(proba, reference, *, base=2):
     >>> round(js_divergence([[0.7, 0.2, 0.1]], [[0.1, 0.3, 0.6]]), 6)
     0.332751
     """
-    p, q = _check_pair(proba, reference)
     unit = check_base(base)
-    m = (p + q) / 2
-    return mean_or_nan((_kl(p, m) + _kl(q, m)) / 2 / unit, "js_divergence")
+    return mean_or_nan(js_per_row(proba, reference) / unit, "js_divergence")
 
 
 def activation_distance(proba, reference, *, norm="l1"):
@@ -255,6 +253,13 @@ def prediction_agreement(y_pred, reference):
     """
     y_pred, reference = check_label_pair(y_pred, reference, ("y_pred", "reference"))
     return mean_or_nan(y_pred == reference, "prediction_agreement")
+
+
+def js_per_row(proba, reference):
+    """Jensen-Shannon divergence of each row in nats, ndarray of shape (n_samples,)."""
+    p, q = _check_pair(proba, reference)
+    m = (p + q) / 2
+    return (_kl(p, m) + _kl(q, m)) / 2
 
 
 def _check_pair(proba, reference):

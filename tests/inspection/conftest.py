@@ -30,6 +30,23 @@ def flowers():
 
 
 @pytest.fixture(scope="session")
+def unseen():
+    """X and labels of rows that no network was trained on."""
+    X, y = load_iris(return_X_y=True)
+    return X[1::2, 2:].astype("float32"), NAMES[y[1::2]]
+
+
+@pytest.fixture(scope="session")
+def references(_fitted, flowers):
+    """Three retrained networks."""
+    X, y, forget = flowers
+    return [
+        RetrainUnlearner(_fitted[1].estimator, random_state=seed).fit(X, y, forget=forget)
+        for seed in (1, 2, 3)
+    ]
+
+
+@pytest.fixture(scope="session")
 def _fitted(flowers):
     X, y, forget = flowers
     net = NeuralNetClassifier(
