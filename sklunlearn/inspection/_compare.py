@@ -18,7 +18,7 @@ from sklunlearn._training import hash_of
 from sklunlearn.base import BaseUnlearner
 from sklunlearn.inspection._judged_rows import codes_of, forgotten_classes, outputs_of
 from sklunlearn.metrics import forget_accuracy, js_divergence, speed_up
-from sklunlearn.metrics._inputs import check_integer
+from sklunlearn.metrics._checks import check_integer
 from sklunlearn.requests import check_forget
 from sklunlearn.unlearners import RetrainUnlearner, SISAUnlearner
 

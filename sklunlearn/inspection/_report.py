@@ -17,7 +17,7 @@ from sklunlearn.inspection._models import check_unlearner, find_models
 from sklunlearn.inspection._scores import ScoreTable
 from sklunlearn.inspection._verdict import find_verdict
 from sklunlearn.metrics import per_class_accuracy
-from sklunlearn.metrics._inputs import check_integer, check_number
+from sklunlearn.metrics._checks import check_integer, check_number
 from sklunlearn.requests import check_forget
 
 __all__ = ["UnlearningReport", "unlearning_report"]

@@ -205,7 +205,9 @@ def boundary(run):
 
 def boundary_expand(run):
     head = run.net.classifier
-    wide = run.net.classifier = torch.nn.Linear(head.in_features, head.out_features + 1)
+    wide = run.net.classifier = torch.nn.utils.skip_init(
+        torch.nn.Linear, head.in_features, head.out_features + 1
+    )
     torch.nn.init.xavier_normal_(wide.weight)
     with torch.no_grad():
         wide.weight[:-1], wide.bias[:-1], wide.bias[-1] = head.weight, head.bias, 0
@@ -261,7 +263,7 @@ def duck(run):
                 break
 
     run.train(until_stopped(p.max_epochs, repeated), loss_of(p.forget_weight))
-    tuning = until_stopped(p.tune_epochs, lambda: retain_and(forget, len(run.X_r)))
+    tuning = (retain_and(forget, len(run.X_r)) for _ in range(p.tune_epochs))
     run.train(tuning, loss_of(p.forget_weight / 10), lr=p.tune_lr)
 
 
@@ -283,7 +285,7 @@ def icu(run):
             run.net.eval()
             own = ask(run.net, run.X_f).softmax(1).gather(1, run.y_f[:, None])[:, 0]
             right = ask(run.net, run.X_f).argmax(dim=1) == run.y_f
-            active = (right & (own > 1 / run.n_classes)).nonzero()[:, 0]
+            active = (right & (own > run.params.threshold)).nonzero()[:, 0]
             if not len(active):
                 return
             yield ((f, f) for f in (active[i] for i in shuffled(len(active))))
