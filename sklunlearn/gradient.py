@@ -3,17 +3,16 @@
 import itertools
 import math
 from abc import abstractmethod
-from inspect import signature
 from numbers import Integral, Real
 
 import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval
-from skorch import NeuralNet, NeuralNetClassifier
 from skorch.callbacks import GradientNormClipping
 from tqdm.auto import trange
 
 from sklunlearn._data import Rows
+from sklunlearn._net_params import check_net_params
 from sklunlearn._nets import copy_net, forward, logits_of, resume_training, stopped_by_callback
 from sklunlearn._steps import StepBatches
 from sklunlearn._training import transform
@@ -23,6 +22,9 @@ from sklunlearn.saliency import SaliencyMask, updating_only
 from sklunlearn.trainable import TRAINABLE, select_parameters, training_only
 
 __all__ = ["GradientUnlearner"]
+
+# Optimizers with an implementation that takes half the time for small networks.
+_FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
 
 
 class GradientUnlearner(BaseUnlearner):
@@ -246,7 +248,6 @@ class GradientUnlearner(BaseUnlearner):
         if self.optimizer is None:
             params = {"optimizer": torch.optim.SGD, "optimizer__momentum": 0.9}
         if params["optimizer"] in _FUSED and torch.device(run.device).type in ("cpu", "cuda"):
-            # Half the time of a step of a small network's optimizer.
             params["optimizer__fused"] = True
         # What these would do is not needed here, or done by the run itself, at a lower cost.
         idle = ["train_loss", "valid_loss", "valid_acc", *(["print_log"] * (self.verbose < 2))]
@@ -262,7 +263,7 @@ class GradientUnlearner(BaseUnlearner):
             callbacks=callbacks,
             verbose=max(0, int(self.verbose) - 1),
         )
-        vars(run).update(_check_net_params(self.net_params or {}, run))
+        vars(run).update(check_net_params(self.net_params or {}, run))
         run.initialize_callbacks()
         run.initialize_optimizer()
 
@@ -349,29 +350,3 @@ class GradientUnlearner(BaseUnlearner):
         # Of the classes alone: during a run the network may have an output that stands for none.
         logits = logits_of(net, output)[:, : len(self.classes_)]
         return logits.argmax(dim=1) == batch.y
-
-
-_FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
-_OWN_PARAMS = ("lr", "max_epochs", "batch_size", "optimizer", "callbacks", "verbose")
-
-
-def _check_net_params(net_params, net):
-    """Refuse what the run does not read, or reads from a parameter of the unlearner."""
-    known = {name for name in net.get_params(deep=False) if "__" not in name}
-    # What a user's class of nets adds to skorch's parameters, its own methods may read.
-    added = known - {*signature(NeuralNet).parameters, *signature(NeuralNetClassifier).parameters}
-    added = {name for name in added if not name.startswith("_")}
-    for name in net_params:
-        if name in added or str(name).startswith(("optimizer__", "callbacks__")):
-            continue
-        reason = "the run does not read it" if name in known else f"unknown to {type(net).__name__}"
-        if name in _OWN_PARAMS:
-            reason = f"set it with `{name}` instead"
-        elif str(name).startswith(("module", "criterion", "device")):
-            reason = "it would make a new network; set it on the net before `fit`"
-        raise ValueError(
-            f"`net_params` holds {name!r}: {reason}. Allowed are 'optimizer__...', "
-            f"'callbacks__...' and what the net's class adds to skorch's parameters: "
-            f"{sorted(added)}."
-        )
-    return net_params
