@@ -83,7 +83,7 @@ def unlearning_scorers(
 
     The score cannot see everything. The original network, too, can have a good one, when it
     generalises well: read it only together with "forgetting". Losses above 80 nats count as equal,
-    as single precision cannot tell their probabilities from 0.
+    as single precision cannot tell their probabilities from 0; so do those below exp(-80).
 
     Where a group is empty, say a fold without a row to forget, the score is nan, with a warning.
 
@@ -177,7 +177,7 @@ class _Answers:
 
     def loss(self):
         loss = cross_entropy_per_row(self.y, self.proba, labels=self.classes)
-        return np.minimum(loss, _LARGEST_LOSS)
+        return _bounded(loss)
 
     def _align(self, classes):
         """Put the columns in the order of another model, with zeros for classes never seen."""
@@ -299,7 +299,12 @@ def _forget_loss(model):
             f"{type(unlearner).__name__} does not have: fit an unlearner with `forget`, or use "
             "seen=True with ForgetSplit."
         )
-    return np.minimum(unlearner.forget_loss_, _LARGEST_LOSS)
+    return _bounded(unlearner.forget_loss_)
+
+
+def _bounded(loss):
+    """Losses of which none tells apart what single precision rounds to 0 or to 1."""
+    return np.clip(loss, np.exp(-_LARGEST_LOSS), _LARGEST_LOSS)
 
 
 def find_unlearner(model):

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from sklearn import config_context
 from sklearn.base import clone
+from sklearn.datasets import load_iris
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.frozen import FrozenEstimator
@@ -21,7 +22,7 @@ from sklearn.model_selection import (
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklunlearn import NegGradUnlearner
+from sklunlearn import NegGradUnlearner, SISAUnlearner
 from sklunlearn.model_selection import (
     ForgetSplit,
     ForgetStratifiedKFold,
@@ -54,6 +55,24 @@ PROBA = [[0.9, 0.1], [0.2, 0.8], [0.4, 0.6], [0.7, 0.3], [0.6, 0.4], [0.1, 0.9]]
 def call(name, model=None, y=Y, forget=FORGET, **kwargs):
     model = model or Stub(PROBA, ["a", "b"], forget_loss=[0.05, 0.3, 0.7])
     return unlearning_scorers(name, **kwargs)[name](model, ROWS, y, forget=forget)
+
+
+@pytest.mark.parametrize("aggregation", ["mean", "vote"])
+def test_membership_of_a_network_that_gives_probabilities(aggregation):
+    # The same rows on both sides cannot be told apart, however the network gives its answer.
+    X, y = load_iris(return_X_y=True)
+    forget = y == 2
+    unlearner = SISAUnlearner(n_shards=3, aggregation=aggregation, random_state=0)
+    unlearner.fit(X, y, forget=forget)
+    score = unlearning_scorers("membership")["membership"](unlearner, X, y, forget=forget)
+    assert score == pytest.approx(1, abs=1e-3)
+
+
+def test_membership_calls_losses_equal_that_single_precision_does():
+    model = Stub([[1, 0]] * 3, ["a", "b"], forget_loss=[1e-100, 1e-90, 1e-80])
+    y, forget = np.array(["a"] * 3), np.ones(3, dtype=bool)
+    scorer = unlearning_scorers("membership")["membership"]
+    assert scorer(model, ROWS[:3], y, forget=forget) == 1
 
 
 def test_forgetting_and_retention_by_hand():
