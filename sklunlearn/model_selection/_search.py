@@ -216,7 +216,11 @@ class TradeoffSearchCV(GridSearchCV):
             search.progress = bool(self.verbose)
             search.fit(X, y, forget=forget)
         if hasattr(search, "best_estimator_"):
-            search.best_estimator_.set_params(**dict.fromkeys(unset, None))
+            # An unlearner that came from the grid keeps a memory of its own.
+            owners = {path: path.removesuffix("__memory") for path in unset}
+            given = set(search.best_params_)
+            ours = [path for path, owner in owners.items() if not {path, owner} & given]
+            search.best_estimator_.set_params(**dict.fromkeys(ours, None))
         self._keep(search, {name: np.mean([o[name] for o in originals]) for name in scorers})
         return self
 
@@ -300,7 +304,8 @@ class TradeoffSearchCV(GridSearchCV):
         original = np.array(list(self.original_scores_.values()))
         self.verdict_, hopeless = _judge(scores[held], front[held], original)
         if hopeless:
-            warnings.warn(self.verdict_, UserWarning, stacklevel=3)
+            # Past `fit` and the wrapper that validates the parameters.
+            warnings.warn(self.verdict_, UserWarning, stacklevel=4)
         if self.verbose:
             print(self.verdict_)
 
