@@ -78,8 +78,10 @@ def unlearning_scorers(
     were trained on, `forget_loss_` of the unlearner, with those of the forget rows of the test
     data: both are random parts of the request, so that :math:`A^* = 1/2` holds also where
     retraining would leave a high loss. With `seen`, the forget rows of the test data with held-out
-    rows of the same class, class by class. A reference supplies :math:`A^*`; for "membership" it
-    must have been trained on neither the forget rows nor the held-out rows.
+    rows of the same class, class by class; so does "forgetting" where these set what is right.
+    Forget rows of classes without a held-out row are then left out. A reference supplies
+    :math:`A^*`; for "membership" it must have been trained on neither the forget rows nor the
+    held-out rows.
 
     The score cannot see everything. The original network, too, can have a good one, when it
     generalises well: read it only together with "forgetting". Losses above 80 nats count as equal,
@@ -198,16 +200,18 @@ class _Answers:
 def _forgetting(scorer, answers, X, forget):
     if not forget.any():
         return _undefined("forgetting", "no row to forget")
-    accuracy = answers.correct[forget].mean()
+    accuracy, correct = answers.correct[forget].mean(), answers.correct
     if scorer.target is not None:
         target = scorer.target
     elif scorer.reference is not None:
         target = _of_reference(scorer, answers, X).correct[forget].mean()
     elif scorer.seen:
-        per_class = _by_class(answers.y, forget, lambda _, unseen: answers.correct[unseen].mean())
-        if not per_class:
+        gaps = _by_class(
+            answers.y, forget, lambda seen, unseen: correct[seen].mean() - correct[unseen].mean()
+        )
+        if not gaps:
             return _undefined("forgetting", "no held-out row of the classes to forget")
-        target = np.average(*per_class)
+        return 1 - abs(np.average(*gaps))
     else:
         target = 0.0
     return 1 - abs(accuracy - target)

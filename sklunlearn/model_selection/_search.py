@@ -175,6 +175,12 @@ class TradeoffSearchCV(GridSearchCV):
         ValueError
             If a parameter, `X`, `y` or `forget` is not valid, a candidate fails and `error_score`
             is "raise", or no candidate can be chosen.
+
+        Warns
+        -----
+        UserWarning
+            If the original network dominates all candidates, or there are no held-out rows to
+            compare some of the rows to forget with.
         """
         paths = _memory_paths(self.estimator)
         if y is None:
@@ -268,6 +274,16 @@ class TradeoffSearchCV(GridSearchCV):
                 "such rows than those trained on: what accuracy on them is right depends on the "
                 "request. Leave `cv` to its default, ForgetSplit, or pass "
                 "`scoring=unlearning_scorers(target=...)` or one with a `reference`."
+            )
+        alone = forget & ~np.isin(y, y[~forget])
+        if seen.any() and alone.any():
+            warnings.warn(
+                f"{alone.sum()} of {forget.sum()} rows to forget are of classes of which no row is "
+                "retained, so that there is none to compare them with: 'forgetting' and "
+                "'membership' are about the others only. Pass `scoring=unlearning_scorers(seen="
+                "True, target=...)`, or one with a `reference`.",
+                UserWarning,
+                stacklevel=4,
             )
         return unlearning_scorers(seen=bool(seen.any()))
 

@@ -92,6 +92,13 @@ def test_forgetting_of_seen_rows_aims_at_held_out_rows_of_the_same_classes():
     assert call("forgetting", seen=True) == pytest.approx(1 - abs(2 / 3 - target))
 
 
+def test_seen_rows_without_held_out_rows_of_their_class_are_left_out():
+    y = np.array(["c", "a", "b", "a", "a", "b"])
+    model = Stub(np.column_stack([PROBA, np.zeros(6)]), ["a", "b", "c"])
+    # Of a: 0 of 1 is right, and of those held out 2 of 2; of b: 1 of 1, and 1 of 1.
+    assert call("forgetting", model, y, seen=True) == pytest.approx(1 - 1 / 2)
+
+
 def test_membership_of_unseen_rows_by_hand():
     # Members 0.05, 0.3, 0.7; non-members -log of 0.9, 0.2, 0.6 = 0.105, 1.609, 0.511
     is_member = [1, 1, 1, 0, 0, 0]

@@ -296,6 +296,17 @@ def test_a_cache_of_ones_own(net, trainings, X, y, forget, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:The original network dominates")
+def test_rows_that_there_is_nothing_to_compare_with(unlearner, X, y, forget):
+    assert not np.isin(y[~forget], y[forget]).any()
+    forget = forget | (np.arange(len(y)) % 7 == 0)
+    n_alone = np.sum(forget & ~np.isin(y, y[~forget]))
+    search = TradeoffSearchCV(unlearner, {"lr": [1e-3]})
+    with pytest.warns(UserWarning, match=f"{n_alone} of {forget.sum()} rows") as caught:
+        search.fit(X, y, forget=forget)
+    assert caught[0].filename == __file__
+
+
+@pytest.mark.filterwarnings("ignore:The original network dominates")
 def test_an_unlearner_from_the_grid_keeps_its_memory(unlearner, X, y, forget, tmp_path):
     own = clone(unlearner).set_params(memory=str(tmp_path))
     search = TradeoffSearchCV(make_pipeline(unlearner), {"neggradunlearner": [own]}, cv=2)
