@@ -31,7 +31,7 @@ __all__ = ["TradeoffSearchCV"]
 
 
 class TradeoffSearchCV(GridSearchCV):
-    """Grid search that scores forgetting, retention and privacy and chooses a compromise.
+    """Grid search that scores forgetting, retention and membership and chooses a compromise.
 
     It is a :class:`sklearn.model_selection.GridSearchCV` that turns metadata routing on for itself,
     trains the network to forget from once a fold, also where workers share a fold, compares with
@@ -57,8 +57,9 @@ class TradeoffSearchCV(GridSearchCV):
     n_jobs : int or None, default=None
         Number of workers; each uses one thread of torch.
     memory : str, object with the joblib.Memory interface or None, default=None
-        Caches original networks, for unlearners that have no `memory` of their own. None: a
-        temporary folder, removed at the end, with everything that was trained on rows to forget.
+        Caches original networks, for unlearners that have no `memory` of their own, unless they
+        are values in `param_grid` themselves. None: a temporary folder, removed at the end, with
+        everything that was trained on rows to forget.
     verbose : int, default=0
         1 and more: a progress bar, and `verdict_` at the end.
     error_score : "raise" or float, default="raise"
