@@ -145,10 +145,20 @@ def probabilities_of(net, output):
 
 
 def cross_entropy_of(net, output, y):
-    """Cross-entropy in nats of each row, of shape (n_samples,), from the output of `net.infer`."""
+    """Cross-entropy in nats of each row, of shape (n_samples,), from the output of `net.infer`.
+
+    What :func:`sklunlearn.metrics.cross_entropy_per_row` makes of the probabilities.
+    """
+    output = output[0] if isinstance(output, tuple) else output
     # In double precision: that of a row which the network is sure of would round to 0.
-    logits = logits_of(net, output).double()
-    return torch.nn.functional.cross_entropy(logits, y, reduction="none")
+    if isinstance(net.criterion_, torch.nn.CrossEntropyLoss):
+        logits = output.double()
+    else:
+        probabilities = probabilities_of(net, output).double()
+        logits = torch.log(probabilities.clamp_min(torch.finfo(torch.float64).tiny))
+    others = logits.scatter(1, y[:, None], -math.inf).logsumexp(dim=1)
+    margin = logits.gather(1, y[:, None])[:, 0] - others
+    return torch.logaddexp(torch.zeros_like(margin), -margin)
 
 
 def forward(net, rows, function, batch_size=1024):

@@ -246,10 +246,18 @@ def test_cross_entropy_whatever_the_module_gives_out(module, after, criterion):
     np.testing.assert_allclose(losses, -np.log(expected), rtol=1e-5)
 
 
-def test_cross_entropy_of_a_row_that_the_net_is_sure_of_is_not_zero():
-    logits = torch.tensor([[25.0, 0.0, 0.0]])
+@pytest.mark.parametrize("logit", [25, 60])  # rounds to 0 in single, and in double precision
+def test_cross_entropy_of_a_row_that_the_net_is_sure_of_is_not_zero(logit):
+    logits = torch.tensor([[logit, 0.0, 0.0]])
     losses = _nets.cross_entropy_of(make_net(Linear), logits, torch.tensor([0]))
-    np.testing.assert_allclose(losses, 2 * np.exp(-25), rtol=1e-4)  # 0 in single precision
+    np.testing.assert_allclose(losses, 2 * np.exp(-logit), rtol=1e-4)
+
+
+def test_cross_entropy_is_that_of_the_metrics_where_probabilities_are_small():
+    proba = np.array([[0.0, 1.0], [1e-9, 1 - 1e-9], [0.25, 0.75]], dtype=np.float32)
+    net = make_net(Linear, nn.NLLLoss)
+    losses = _nets.cross_entropy_of(net, torch.tensor(proba), torch.tensor([0, 0, 0]))
+    np.testing.assert_allclose(losses, [-np.log(np.finfo(float).tiny), -np.log(1e-9), np.log(4)])
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 100])

@@ -191,13 +191,13 @@ class EmbeddingDisplay:
                     if is_forget:
                         style = {"s": 22, "color": FORGET_COLOR, "edgecolor": "black"}
                         style["linewidth"] = 0.6
-                    style |= {"marker": marker, "label": f"{label}{', forget' * is_forget}"}
+                    style |= {"marker": marker, "label": f"class {label}{', forget' * is_forget}"}
                     ax.scatter(*points[chosen].T, **style | kwargs)
             ax.set_title(name, fontsize=11)
             ax.set_xlabel(f"{self.method} plane, axis 1")
             ax.tick_params(labelsize=8)
         axes[0].set_ylabel(f"{self.method} plane, axis 2")
-        legend_beside(axes[-1], title="class", markerscale=1.5)
+        legend_beside(axes[-1], markerscale=1.5)
         self.ax_, self.figure_ = axes, axes[0].figure
         return self
 

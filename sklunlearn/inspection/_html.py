@@ -95,7 +95,8 @@ def _head(report):
     if about["n_forget"]:
         what = f"{about['n_forget']} rows forgotten"
         if about["classes"]:
-            what += f" (all of class {', '.join(map(str, about['classes']))})"
+            among = "among them " * bool(about["n_forget_of_kept_classes"])
+            what += f" ({among}all of class {', '.join(map(str, about['classes']))})"
         facts = [what, f"{about['n_retain']} retained", *facts]
     n = about["n_references"]
     facts.append(f"{n or 'no'} retrained network{'s' * (n != 1)}")

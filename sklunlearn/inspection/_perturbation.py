@@ -176,11 +176,12 @@ class PerturbationDisplay:
                 ax.imshow(image, **options | kwargs)
             # Diverging, and told apart by colour-blind people: orange less, violet more.
             shown = row[2].imshow(differences[i], cmap="PuOr", vmin=-largest, vmax=largest)
-            row[0].set_xlabel(f"label {self.labels[i]}", fontsize=9)
+            style = {"fontsize": 9, "parse_math": False}  # a class may be called "$5_$"
+            row[0].set_xlabel(f"label {self.labels[i]}", **style)
             how = f"{self.found[i]} after {self.n_steps[i]} steps"
             if not self.crossed[i]:
                 how = f"not across, next {self.found[i]}"
-            row[1].set_xlabel(how, fontsize=9)
+            row[1].set_xlabel(how, **style)
             for ax in row:
                 ax.set(xticks=[], yticks=[])
         mean = "mean difference" if self.images.ndim == 4 else "difference"

@@ -76,4 +76,7 @@ def legend_beside(ax, **kwargs):
     """Legend to the right of the axes, where it covers nothing."""
     n_entries = len(kwargs["handles"] if "handles" in kwargs else ax.get_legend_handles_labels()[0])
     options = {"fontsize": 9, "frameon": False, "borderaxespad": 0, "ncols": 1 + n_entries // 16}
-    return ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1), **options | kwargs)
+    legend = ax.legend(loc="upper left", bbox_to_anchor=(1.02, 1), **options | kwargs)
+    for text in legend.get_texts():  # a class may be called "$5_$"
+        text.set_parse_math(False)
+    return legend

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sklunlearn._nets import weights_digest
 from sklunlearn.base import BaseUnlearner
 from sklunlearn.inspection._judged_rows import (
     codes_of,
@@ -249,6 +250,7 @@ def unlearning_report(
         "confidence": confidence,
         "classes": [],
         "n_forget": 0,
+        "n_forget_of_kept_classes": 0,
         "n_retain": 0,
         "is_unchanged": False,
         "chance": float(np.bincount(y_test).max() / len(y_test)),
@@ -266,11 +268,14 @@ def unlearning_report(
         about |= {
             "classes": classes[gone_classes].tolist(),
             "n_forget": int(forget.sum()),
+            "n_forget_of_kept_classes": int(np.sum(forget & ~np.isin(y, gone_classes))),
             "n_retain": int((~forget).sum()),
         }
         if "original" in train:
             before, after = (train[name][0][0][forget] for name in ("original", "unlearned"))
-            about["is_unchanged"] = np.array_equal(before, after)
+            digests = {weights_digest(models[name][0].net_) for name in ("original", "unlearned")}
+            # Votes of an ensemble can be what they were after its networks were trained anew.
+            about["is_unchanged"] = np.array_equal(before, after) and len(digests) == 1
         about["remarks"] += _count_remarks(models, about["n_forget"])
         if not gone.all():
             about["chance"] = float(np.bincount(y_test[~gone]).max() / (~gone).sum())

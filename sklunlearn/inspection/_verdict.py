@@ -204,13 +204,17 @@ class _Reader:
         if self._get(metric, "unlearned gap") is None:
             original = self._get(metric, "original")
             beside = "" if original is None else f"; the original is in {_percent(original)}"
+            # The unseen rows are of forgotten classes only; so may be the forgotten rows, or none.
+            never = bool(self.about["classes"]) and (
+                metric == "forget_accuracy_test" or not self.about["n_forget_of_kept_classes"]
+            )
             target = (
                 "A retrained network is normally never right there."
-                if self.about["classes"]
+                if never
                 else "A retrained network would be right there about as often as on unseen rows, "
                 "not never."
             )
-            known = bool(self.about["classes"]) and value.low > 0.1
+            known = never and value.low > 0.1
             yield Finding(
                 "warning" if known else "note",
                 f"{where} the network is right in {_percent(value)}{beside}. {target}",

@@ -94,7 +94,8 @@ def relearn_time(
     ------
     NotFittedError, TypeError, ValueError
         If the unlearner is not fitted or was released and `target` is None, data or labels do not
-        suit it, there is no weight to train, or a number is out of range.
+        suit it, there is no weight to train, or no gradient to train by, or a number is out of
+        range.
     DivergenceError
         If a logit is not finite.
 
@@ -266,6 +267,11 @@ def _train_batch(net, batch, optimizer):
     for name in net._modules:
         getattr(net, f"{name}_").train()
     loss = torch.nn.functional.cross_entropy(logits_of(net, net.infer(batch.X)), batch.y)
+    if not loss.requires_grad:
+        raise ValueError(
+            "The output of the network has no gradient to train by, as votes have none: use "
+            "aggregation='mean' for the ensemble of a SISAUnlearner."
+        )
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()

@@ -78,12 +78,14 @@ def unlearning_scorers(
     were trained on, `forget_loss_` of the unlearner, with those of the forget rows of the test
     data: both are random parts of the request, so that :math:`A^* = 1/2` holds also where
     retraining would leave a high loss. With `seen`, the forget rows of the test data with held-out
-    rows of the same class, class by class. A reference supplies :math:`A^*`; for "membership" it
-    must have been trained on neither the forget rows nor the held-out rows.
+    rows of the same class, class by class; so does "forgetting" where these set what is right.
+    Forget rows of classes without a held-out row are then left out. A reference supplies
+    :math:`A^*`; for "membership" it must have been trained on neither the forget rows nor the
+    held-out rows.
 
     The score cannot see everything. The original network, too, can have a good one, when it
     generalises well: read it only together with "forgetting". Losses above 80 nats count as equal,
-    as single precision cannot tell their probabilities from 0.
+    as single precision cannot tell their probabilities from 0; so do those below exp(-80).
 
     Where a group is empty, say a fold without a row to forget, the score is nan, with a warning.
 
@@ -177,7 +179,7 @@ class _Answers:
 
     def loss(self):
         loss = cross_entropy_per_row(self.y, self.proba, labels=self.classes)
-        return np.minimum(loss, _LARGEST_LOSS)
+        return _bounded(loss)
 
     def _align(self, classes):
         """Put the columns in the order of another model, with zeros for classes never seen."""
@@ -198,16 +200,18 @@ class _Answers:
 def _forgetting(scorer, answers, X, forget):
     if not forget.any():
         return _undefined("forgetting", "no row to forget")
-    accuracy = answers.correct[forget].mean()
+    accuracy, correct = answers.correct[forget].mean(), answers.correct
     if scorer.target is not None:
         target = scorer.target
     elif scorer.reference is not None:
         target = _of_reference(scorer, answers, X).correct[forget].mean()
     elif scorer.seen:
-        per_class = _by_class(answers.y, forget, lambda _, unseen: answers.correct[unseen].mean())
-        if not per_class:
+        gaps = _by_class(
+            answers.y, forget, lambda seen, unseen: correct[seen].mean() - correct[unseen].mean()
+        )
+        if not gaps:
             return _undefined("forgetting", "no held-out row of the classes to forget")
-        target = np.average(*per_class)
+        return 1 - abs(np.average(*gaps))
     else:
         target = 0.0
     return 1 - abs(accuracy - target)
@@ -299,7 +303,12 @@ def _forget_loss(model):
             f"{type(unlearner).__name__} does not have: fit an unlearner with `forget`, or use "
             "seen=True with ForgetSplit."
         )
-    return np.minimum(unlearner.forget_loss_, _LARGEST_LOSS)
+    return _bounded(unlearner.forget_loss_)
+
+
+def _bounded(loss):
+    """Losses of which none tells apart what single precision rounds to 0 or to 1."""
+    return np.clip(loss, np.exp(-_LARGEST_LOSS), _LARGEST_LOSS)
 
 
 def find_unlearner(model):

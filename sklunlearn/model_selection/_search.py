@@ -31,7 +31,7 @@ __all__ = ["TradeoffSearchCV"]
 
 
 class TradeoffSearchCV(GridSearchCV):
-    """Grid search that scores forgetting, retention and privacy and chooses a compromise.
+    """Grid search that scores forgetting, retention and membership and chooses a compromise.
 
     It is a :class:`sklearn.model_selection.GridSearchCV` that turns metadata routing on for itself,
     trains the network to forget from once a fold, also where workers share a fold, compares with
@@ -57,8 +57,9 @@ class TradeoffSearchCV(GridSearchCV):
     n_jobs : int or None, default=None
         Number of workers; each uses one thread of torch.
     memory : str, object with the joblib.Memory interface or None, default=None
-        Caches original networks, for unlearners that have no `memory` of their own. None: a
-        temporary folder, removed at the end, with everything that was trained on rows to forget.
+        Caches original networks, for unlearners that have no `memory` of their own, unless they
+        are values in `param_grid` themselves. None: a temporary folder, removed at the end, with
+        everything that was trained on rows to forget.
     verbose : int, default=0
         1 and more: a progress bar, and `verdict_` at the end.
     error_score : "raise" or float, default="raise"
@@ -175,6 +176,12 @@ class TradeoffSearchCV(GridSearchCV):
         ValueError
             If a parameter, `X`, `y` or `forget` is not valid, a candidate fails and `error_score`
             is "raise", or no candidate can be chosen.
+
+        Warns
+        -----
+        UserWarning
+            If the original network dominates all candidates, or there are no held-out rows to
+            compare some of the rows to forget with.
         """
         paths = _memory_paths(self.estimator)
         if y is None:
@@ -216,7 +223,11 @@ class TradeoffSearchCV(GridSearchCV):
             search.progress = bool(self.verbose)
             search.fit(X, y, forget=forget)
         if hasattr(search, "best_estimator_"):
-            search.best_estimator_.set_params(**dict.fromkeys(unset, None))
+            # An unlearner that came from the grid keeps a memory of its own.
+            owners = {path: path.removesuffix("__memory") for path in unset}
+            given = set(search.best_params_)
+            ours = [path for path, owner in owners.items() if not {path, owner} & given]
+            search.best_estimator_.set_params(**dict.fromkeys(ours, None))
         self._keep(search, {name: np.mean([o[name] for o in originals]) for name in scorers})
         return self
 
@@ -265,6 +276,16 @@ class TradeoffSearchCV(GridSearchCV):
                 "request. Leave `cv` to its default, ForgetSplit, or pass "
                 "`scoring=unlearning_scorers(target=...)` or one with a `reference`."
             )
+        alone = forget & ~np.isin(y, y[~forget])
+        if seen.any() and alone.any():
+            warnings.warn(
+                f"{alone.sum()} of {forget.sum()} rows to forget are of classes of which no row is "
+                "retained, so that there is none to compare them with: 'forgetting' and "
+                "'membership' are about the others only. Pass `scoring=unlearning_scorers(seen="
+                "True, target=...)`, or one with a `reference`.",
+                UserWarning,
+                stacklevel=4,
+            )
         return unlearning_scorers(seen=bool(seen.any()))
 
     def _keep(self, search, original_scores):
@@ -300,7 +321,8 @@ class TradeoffSearchCV(GridSearchCV):
         original = np.array(list(self.original_scores_.values()))
         self.verdict_, hopeless = _judge(scores[held], front[held], original)
         if hopeless:
-            warnings.warn(self.verdict_, UserWarning, stacklevel=3)
+            # Past `fit` and the wrapper that validates the parameters.
+            warnings.warn(self.verdict_, UserWarning, stacklevel=4)
         if self.verbose:
             print(self.verdict_)
 

@@ -52,7 +52,18 @@ def test_numbers_drawn(unlearner, retrained, flowers):
         assert np.allclose(drawn, pd.concat(order)[["x", "y"]])
         assert ax.get_title() == name
     legend = [text.get_text() for text in display.ax_[-1].get_legend().get_texts()]
-    assert legend == ["setosa", "versicolor", "virginica, forget"]
+    assert legend == ["class setosa", "class versicolor", "class virginica, forget"]
+
+
+def test_labels_that_mean_something_to_matplotlib():
+    # It leaves "_a" out of a legend, and takes "$b_$" for a formula.
+    labels, points = np.array(["_a", "$b_$"]), np.eye(2)
+    display = EmbeddingDisplay(
+        embeddings={"original": points}, labels=labels, forget=np.array([True, False])
+    ).plot()
+    display.figure_.draw_without_rendering()
+    legend = [text.get_text() for text in display.ax_[0].get_legend().get_texts()]
+    assert legend == ["class $b_$", "class _a, forget"]
 
 
 def test_tsne(unlearner, flowers):

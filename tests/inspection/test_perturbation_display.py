@@ -41,6 +41,21 @@ def fit(X, y):
     return BoundaryUnlearner(net, random_state=0).fit(X, y)
 
 
+def test_labels_that_mean_something_to_matplotlib():
+    images = np.zeros((1, 2, 2))
+    display = PerturbationDisplay(
+        images=images,
+        points=images + 1,
+        labels=np.array(["$a_$"]),
+        found=np.array(["$b_$"]),
+        crossed=np.array([True]),
+        n_steps=np.array([3]),
+        limits=(0.0, 1.0),
+    ).plot()
+    display.figure_.draw_without_rendering()  # "$a_$" is no formula that could be drawn
+    assert [ax.get_xlabel() for ax in display.ax_[:2]] == ["label $a_$", "$b_$ after 3 steps"]
+
+
 @pytest.mark.parametrize("n_channels", [1, 3])
 def test_numbers_drawn(n_channels):
     X, y = make_images(n_channels)

@@ -13,7 +13,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch.utils.data import TensorDataset
 
-from sklunlearn import BoundaryUnlearner, RetrainUnlearner, UnlearningReport, unlearning_report
+from sklunlearn import (
+    BoundaryUnlearner,
+    RetrainUnlearner,
+    SISAUnlearner,
+    UnlearningReport,
+    unlearning_report,
+)
 from sklunlearn.inspection._bootstrap import Resampler, interval
 from sklunlearn.inspection._judged_rows import forgotten_classes, matched_rows
 from sklunlearn.inspection._models import original_of
@@ -266,6 +272,27 @@ def test_no_reference_no_verdict(unlearner, judge):
     assert not report.scores["model"].str.contains("gap").any()
 
 
+def test_class_and_rows_of_others_without_reference(flowers, unseen):
+    X, y, forget = flowers
+    forget = forget | (np.arange(len(y)) % 5 == 0)
+    unlearner = RetrainUnlearner(random_state=0).fit(X, y, forget=forget)
+    report = unlearning_report(unlearner, *unseen, X=X, y=y, forget=forget, n_bootstrap=50)
+    of_forgotten, of_unseen = report.verdict[2:4]
+    assert "about as often as on unseen rows, not never" in of_forgotten.text
+    assert "normally never right" in of_unseen.text
+    assert "(among them all of class " in report.to_html()
+
+
+def test_votes_that_came_out_the_same_after_retraining(flowers, unseen):
+    X, y, _ = flowers
+    unlearner = SISAUnlearner(n_shards=3, aggregation="vote", random_state=0)
+    unlearner.fit(X, y, forget=[0])
+    report = unlearning_report(unlearner, *unseen, X=X, y=y, forget=[0], n_bootstrap=50)
+    before, after = unlearner.fitted_.predict_proba(X[:1]), unlearner.predict_proba(X[:1])
+    np.testing.assert_array_equal(before, after)
+    assert not report.verdict[0].text.startswith("Not forgotten")
+
+
 def test_known_class_without_reference(unlearner, judge):
     unlearner._restart()
     assert judge(unlearner).verdict[2].level == "warning"
@@ -304,6 +331,7 @@ def made_up(**changed):
         columns=["metric", "model", "value", "low", "high", "n"],
     )
     about = {"n_references": 3, "n_forget": 200, "classes": [], "chance": 0.1, "remarks": []}
+    about["n_forget_of_kept_classes"] = 200
     return scores, about | {"confidence": 0.95, "method": "made up", "is_unchanged": False}
 
 

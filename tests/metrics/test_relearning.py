@@ -8,7 +8,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklunlearn import FineTuneUnlearner, RetrainUnlearner
+from sklunlearn import FineTuneUnlearner, RetrainUnlearner, SISAUnlearner
 from sklunlearn._nets import weights_digest
 from sklunlearn.exceptions import DivergenceError
 from sklunlearn.metrics import RelearnTime, anamnesis_index, relearn_time
@@ -41,6 +41,13 @@ def by_hand(unlearner, X, y, target, lr, n_batches):
         torch.nn.functional.cross_entropy(module(X), y).backward()
         optimizer.step()
     return None
+
+
+def test_votes_cannot_be_trained(X, y):
+    unlearner = SISAUnlearner(n_shards=2, aggregation="vote", random_state=0)
+    unlearner.fit(X, y, forget=y == 2)
+    with pytest.raises(ValueError, match="no gradient to train by"):
+        relearn_time(unlearner, X, y, **of_class_2(X, y))
 
 
 @pytest.mark.parametrize("target, lr", [(0.5, 0.01), (0.9, 0.01), (0.5, 0.03)])

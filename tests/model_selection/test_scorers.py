@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from sklearn import config_context
 from sklearn.base import clone
+from sklearn.datasets import load_iris
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.frozen import FrozenEstimator
@@ -21,7 +22,7 @@ from sklearn.model_selection import (
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sklunlearn import NegGradUnlearner
+from sklunlearn import NegGradUnlearner, SISAUnlearner
 from sklunlearn.model_selection import (
     ForgetSplit,
     ForgetStratifiedKFold,
@@ -56,6 +57,24 @@ def call(name, model=None, y=Y, forget=FORGET, **kwargs):
     return unlearning_scorers(name, **kwargs)[name](model, ROWS, y, forget=forget)
 
 
+@pytest.mark.parametrize("aggregation", ["mean", "vote"])
+def test_membership_of_a_network_that_gives_probabilities(aggregation):
+    # The same rows on both sides cannot be told apart, however the network gives its answer.
+    X, y = load_iris(return_X_y=True)
+    forget = y == 2
+    unlearner = SISAUnlearner(n_shards=3, aggregation=aggregation, random_state=0)
+    unlearner.fit(X, y, forget=forget)
+    score = unlearning_scorers("membership")["membership"](unlearner, X, y, forget=forget)
+    assert score == pytest.approx(1, abs=1e-3)
+
+
+def test_membership_calls_losses_equal_that_single_precision_does():
+    model = Stub([[1, 0]] * 3, ["a", "b"], forget_loss=[1e-100, 1e-90, 1e-80])
+    y, forget = np.array(["a"] * 3), np.ones(3, dtype=bool)
+    scorer = unlearning_scorers("membership")["membership"]
+    assert scorer(model, ROWS[:3], y, forget=forget) == 1
+
+
 def test_forgetting_and_retention_by_hand():
     assert call("forgetting") == pytest.approx(1 - 2 / 3)
     assert call("forgetting", target=0.5) == pytest.approx(1 - (2 / 3 - 1 / 2))
@@ -71,6 +90,13 @@ def test_forgetting_of_seen_rows_aims_at_held_out_rows_of_the_same_classes():
     # Held out: of class a 1 of 1 is right, of class b 1 of 2; two forget rows are a, one is b.
     target = (2 * 1 + 1 * 0.5) / 3
     assert call("forgetting", seen=True) == pytest.approx(1 - abs(2 / 3 - target))
+
+
+def test_seen_rows_without_held_out_rows_of_their_class_are_left_out():
+    y = np.array(["c", "a", "b", "a", "a", "b"])
+    model = Stub(np.column_stack([PROBA, np.zeros(6)]), ["a", "b", "c"])
+    # Of a: 0 of 1 is right, and of those held out 2 of 2; of b: 1 of 1, and 1 of 1.
+    assert call("forgetting", model, y, seen=True) == pytest.approx(1 - 1 / 2)
 
 
 def test_membership_of_unseen_rows_by_hand():

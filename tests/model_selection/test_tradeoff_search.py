@@ -295,6 +295,25 @@ def test_a_cache_of_ones_own(net, trainings, X, y, forget, tmp_path):
     assert search.best_estimator_.memory.location == paths[1]
 
 
+@pytest.mark.filterwarnings("ignore:The original network dominates")
+def test_rows_that_there_is_nothing_to_compare_with(unlearner, X, y, forget):
+    assert not np.isin(y[~forget], y[forget]).any()
+    forget = forget | (np.arange(len(y)) % 7 == 0)
+    n_alone = np.sum(forget & ~np.isin(y, y[~forget]))
+    search = TradeoffSearchCV(unlearner, {"lr": [1e-3]})
+    with pytest.warns(UserWarning, match=f"{n_alone} of {forget.sum()} rows") as caught:
+        search.fit(X, y, forget=forget)
+    assert caught[0].filename == __file__
+
+
+@pytest.mark.filterwarnings("ignore:The original network dominates")
+def test_an_unlearner_from_the_grid_keeps_its_memory(unlearner, X, y, forget, tmp_path):
+    own = clone(unlearner).set_params(memory=str(tmp_path))
+    search = TradeoffSearchCV(make_pipeline(unlearner), {"neggradunlearner": [own]}, cv=2)
+    search.fit(X, y, forget=forget)
+    assert search.best_estimator_[-1].memory == str(tmp_path)
+
+
 def test_other_unlearners(net, X, y):
     unlearner = SISAUnlearner(net.set_params(max_epochs=2), n_shards=2, random_state=0)
     search = TradeoffSearchCV(unlearner, {"n_slices": [1, 2]}, cv=2)
@@ -344,8 +363,9 @@ def test_when_the_original_dominates_all_a_warning_says_so(unlearner, X, y, forg
     candidates = [(0.9, 0.9), (0.9, 0.8), (0.8, 0.9)]
     search = TradeoffSearchCV(unlearner, {"lr": [1.0, 2.0]}, cv=2, scoring=fake(candidates))
     search.estimator.set_params(max_epochs=0)
-    with pytest.warns(UserWarning, match="original network dominates all 2 candidates"):
+    with pytest.warns(UserWarning, match="original network dominates all 2 candidates") as caught:
         search.fit(X, y, forget=forget)
+    assert [warning.filename for warning in caught] == [__file__]
     assert "None of these parameters is of use" in search.verdict_
 
 
