@@ -411,9 +411,10 @@ def _judge(scores, front, original):
     n = len(scores)
     dominated = (original >= scores).all(axis=1) & (original > scores).any(axis=1)
     if dominated.all():
+        which = "the only candidate" if n == 1 else f"all {n} candidates"
         return (
-            f"The original network dominates all {n} candidates: it is as good in every score and "
-            "better in one. None of these parameters is of use."
+            f"The original network dominates {which}: it is as good in every score and better in "
+            "one. None of these parameters is of use."
         ), True
     if len(np.unique(scores[front], axis=0)) == 1:
         verdict = f"One candidate of {n} is as good as all others in every score, or better."

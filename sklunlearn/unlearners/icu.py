@@ -77,6 +77,10 @@ class ICUUnlearner(GradientUnlearner):
     the stopping of each row; its tests of memorised text do not. There, neighbours are found in an
     embedding of sentences, here at the head of the network before the run.
 
+    Of the retain rows only the neighbours are held, and what the network says of others can change
+    much. Measured on a class of CIFAR-10 with a small all-convolutional network: the accuracy on
+    test rows of the other classes fell from 0.642 to 0.268 with the default parameters.
+
     The ascent is bounded by the stopping alone. Where a forget row has a near-copy among the retain
     rows, learning the one undoes unlearning the other.
 
