@@ -12,16 +12,17 @@ from sklearn.base import BaseEstimator, _fit_context, clone
 from sklearn.metrics import accuracy_score, get_scorer
 from sklearn.model_selection import GridSearchCV, ParameterGrid
 from sklearn.model_selection import check_cv as check_sklearn_cv
-from sklearn.utils import _safe_indexing, indexable
+from sklearn.utils import indexable
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import column_or_1d
 from tqdm.auto import tqdm
 
 from sklunlearn.base import BaseUnlearner
-from sklunlearn.metrics import cross_entropy_per_row, pareto_front
+from sklunlearn.metrics import pareto_front
 from sklunlearn.model_selection._cache import NetworkCache
-from sklunlearn.model_selection._scorers import find_unlearner, unlearning_scorers
+from sklunlearn.model_selection._original import judge, score_original
+from sklunlearn.model_selection._scorers import unlearning_scorers
 from sklunlearn.model_selection._selection import select_knee
 from sklunlearn.model_selection._split import ForgetSplit, ForgetStratifiedKFold
 from sklunlearn.model_selection._workers import one_thread_each
@@ -208,7 +209,7 @@ class TradeoffSearchCV(GridSearchCV):
             estimator.set_params(**dict.fromkeys(unset, memory))
             # First, so that afterwards every fold finds its original network in the cache.
             originals = Parallel(n_jobs=n_jobs)(
-                delayed(_score_original)(clone(estimator), scorers, X, y, forget, train, test)
+                delayed(score_original)(clone(estimator), scorers, X, y, forget, train, test)
                 for train, test in splits
             )
             search = _Candidates(
@@ -319,7 +320,7 @@ class TradeoffSearchCV(GridSearchCV):
         self.pareto_front_ = table[front].sort_values(names[0], ascending=False, kind="stable")
         self.original_scores_ = {name: float(value) for name, value in original_scores.items()}
         original = np.array(list(self.original_scores_.values()))
-        self.verdict_, hopeless = _judge(scores[held], front[held], original)
+        self.verdict_, hopeless = judge(scores[held], front[held], original)
         if hopeless:
             # Past `fit` and the wrapper that validates the parameters.
             warnings.warn(self.verdict_, UserWarning, stacklevel=4)
@@ -384,45 +385,3 @@ def _make_splits(cv, X, y, forget):
                 "ForgetSplit."
             )
         yield train, test
-
-
-def _score_original(estimator, scorers, X, y, forget, train, test):
-    """Scores of the network from before the unlearning, which goes into the cache."""
-    X_train, y_train = _safe_indexing(X, train), _safe_indexing(y, train)
-    estimator.fit(X_train, y_train)
-    known = train[forget[train]]
-    find_unlearner(estimator).forget_loss_ = cross_entropy_per_row(
-        np.asarray(_safe_indexing(y, known)),
-        estimator.predict_proba(_safe_indexing(X, known)),
-        labels=estimator.classes_,
-    )
-    scores = {}
-    for name, scorer in scorers.items():
-        asks = get_routing_for_object(scorer).consumes("score", ["forget"])
-        rows = _safe_indexing(X, test), _safe_indexing(y, test)
-        scores[name] = scorer(estimator, *rows, **dict.fromkeys(asks, forget[test]))
-    return scores
-
-
-def _judge(scores, front, original):
-    """The verdict on the candidates, and whether it is that none is of use."""
-    if not len(scores):
-        return "No candidate has all scores: each has one of nan.", False
-    n = len(scores)
-    dominated = (original >= scores).all(axis=1) & (original > scores).any(axis=1)
-    if dominated.all():
-        which = "the only candidate" if n == 1 else f"all {n} candidates"
-        return (
-            f"The original network dominates {which}: it is as good in every score and better in "
-            "one. None of these parameters is of use."
-        ), True
-    if len(np.unique(scores[front], axis=0)) == 1:
-        verdict = f"One candidate of {n} is as good as all others in every score, or better."
-    else:
-        verdict = (
-            f"No candidate is best in every score: {front.sum()} of {n} are on the front, and the "
-            "choice among them is a compromise."
-        )
-    if dominated.any():
-        verdict += f" The original network dominates {dominated.sum()} candidates."
-    return verdict, False
