@@ -4,18 +4,13 @@ import datetime
 import os
 import time
 from abc import ABCMeta, abstractmethod
-from numbers import Number
 
 import numpy as np
-import sklearn
-import skorch
-import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, _fit_context, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_is_fitted, check_memory
 
-from sklunlearn import __version__
 from sklunlearn._data import Rows, take
 from sklunlearn._nets import (
     check_estimator_type,
@@ -26,8 +21,8 @@ from sklunlearn._nets import (
     probabilities_of,
     shallow_copy,
     strip_net,
-    weights_digest,
 )
+from sklunlearn._records import is_plain, make_record
 from sklunlearn._seeding import draw_seed, isolated_random_state
 from sklunlearn._training import (
     split_pipeline,
@@ -309,24 +304,7 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
         self.forget_loss_ = forward(
             net, rows, lambda net, output, batch: cross_entropy_of(net, output, batch.y)
         )
-        parameters = self.get_params(deep=False)
-        del parameters["estimator"]  # the digests tell which network it was
-        record = {
-            "requested_at": requested_at.isoformat(timespec="seconds"),
-            "method": type(self).__name__,
-            "parameters": {name: _describe(value) for name, value in parameters.items()},
-            "n_forget": int(forget.sum()),
-            "n_retain": int((~forget).sum()),
-            "weights_before": weights_digest(start),
-            "weights_after": weights_digest(net),
-            "seconds": self.unlearning_time_,
-            "versions": {
-                "sklunlearn": __version__,
-                "scikit-learn": sklearn.__version__,
-                "skorch": skorch.__version__,
-                "torch": str(torch.__version__),
-            },
-        }
+        record = make_record(self, requested_at, forget, start)
         self.records_ = [*self.records_, record]
 
     def _train(self, X, y):
@@ -391,7 +369,7 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
         So do the constants with which the default network standardises its input.
         """
         check_is_fitted(self, "net_")
-        parameters = {k: v for k, v in self.get_params(deep=False).items() if _is_plain(v)}
+        parameters = {k: v for k, v in self.get_params(deep=False).items() if is_plain(v)}
         parameters.pop("memory", None)  # a path to where the original network may lie
         released = type(self)(**parameters)
         for name in ("classes_", "n_features_in_", "feature_names_in_", "preprocessing_", "_shape"):
@@ -399,20 +377,3 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
                 setattr(released, name, getattr(self, name))
         released.net_ = strip_net(self.net_)
         return released
-
-
-def _describe(value, nested=False):
-    """What a record says of a parameter. Never data, which a parameter may hold too."""
-    if hasattr(value, "shape"):
-        return f"{type(value).__name__} of shape {tuple(value.shape)}"
-    if isinstance(value, list) and nested:  # rows or labels, for all that is known
-        return f"list of {len(value)} entries"
-    if isinstance(value, (tuple, list)) and not _is_plain(value):
-        return f"[{', '.join(_describe(entry, nested=True) for entry in value)}]"
-    return repr(value)
-
-
-def _is_plain(value):
-    if isinstance(value, tuple):
-        return all(_is_plain(element) for element in value)
-    return value is None or isinstance(value, (Number, str, type))

@@ -1,0 +1,69 @@
+"""Audit records: what a request was, without its data."""
+
+from numbers import Number
+
+import sklearn
+import skorch
+import torch
+
+from sklunlearn import __version__
+from sklunlearn._nets import weights_digest
+
+__all__ = ["is_plain", "make_record"]
+
+
+def make_record(unlearner, requested_at, forget, start):
+    """Record of the request that an unlearner has just carried out.
+
+    Parameters
+    ----------
+    unlearner : BaseUnlearner
+        With its new `net_` and `unlearning_time_`.
+    requested_at : datetime.datetime
+        When the request came.
+    forget : ndarray of shape (n_samples,), dtype bool
+        Which rows were forgotten.
+    start : skorch.NeuralNetClassifier
+        The network before.
+
+    Returns
+    -------
+    record : dict
+        Of strings and numbers, and dictionaries of them.
+    """
+    parameters = unlearner.get_params(deep=False)
+    del parameters["estimator"]  # the digests tell which network it was
+    return {
+        "requested_at": requested_at.isoformat(timespec="seconds"),
+        "method": type(unlearner).__name__,
+        "parameters": {name: _describe(value) for name, value in parameters.items()},
+        "n_forget": int(forget.sum()),
+        "n_retain": int((~forget).sum()),
+        "weights_before": weights_digest(start),
+        "weights_after": weights_digest(unlearner.net_),
+        "seconds": unlearner.unlearning_time_,
+        "versions": {
+            "sklunlearn": __version__,
+            "scikit-learn": sklearn.__version__,
+            "skorch": skorch.__version__,
+            "torch": str(torch.__version__),
+        },
+    }
+
+
+def is_plain(value):
+    """Whether a value cannot hold data: a number, a string, None, a class, or a tuple of them."""
+    if isinstance(value, tuple):
+        return all(is_plain(element) for element in value)
+    return value is None or isinstance(value, (Number, str, type))
+
+
+def _describe(value, nested=False):
+    """What a record says of a parameter. Never data, which a parameter may hold too."""
+    if hasattr(value, "shape"):
+        return f"{type(value).__name__} of shape {tuple(value.shape)}"
+    if isinstance(value, list) and nested:  # rows or labels, for all that is known
+        return f"list of {len(value)} entries"
+    if isinstance(value, (tuple, list)) and not is_plain(value):
+        return f"[{', '.join(_describe(entry, nested=True) for entry in value)}]"
+    return repr(value)
