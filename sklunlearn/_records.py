@@ -64,6 +64,11 @@ def _describe(value, nested=False):
         return f"{type(value).__name__} of shape {tuple(value.shape)}"
     if isinstance(value, list) and nested:  # rows or labels, for all that is known
         return f"list of {len(value)} entries"
+    if hasattr(value, "get_params") and not isinstance(value, type):
+        # An estimator within, the member of a composition; its own network the digests tell.
+        params = {k: v for k, v in value.get_params(deep=False).items() if k != "estimator"}
+        told = ", ".join(f"{name}={_describe(v, nested=True)}" for name, v in params.items())
+        return f"{type(value).__name__}({told})"
     if isinstance(value, (tuple, list)) and not is_plain(value):
         return f"[{', '.join(_describe(entry, nested=True) for entry in value)}]"
     return repr(value)

@@ -51,7 +51,7 @@ def _check(unlearner, X, y, reset):
         X = X.detach().cpu().numpy()
     if isinstance(y, torch.Tensor):
         y = y.detach().cpu().numpy()
-    has_steps = split_pipeline(unfrozen(unlearner.estimator))[0] is not None
+    has_steps = split_pipeline(unfrozen(unlearner._base_estimator()))[0] is not None
     if isinstance(X, Dataset):
         if has_steps:
             raise TypeError("A Pipeline takes arrays: pass those instead of a torch Dataset.")

@@ -134,6 +134,10 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
             The network that has forgotten them.
         """
 
+    def _base_estimator(self):
+        """What :meth:`fit` trains, in the forms that `estimator` may have."""
+        return self.estimator
+
     def _complete_fit(self, X, y):
         """Do what a method adds to the training; X and y are as in :meth:`_unlearn`.
 
@@ -185,18 +189,19 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
         return self
 
     def _fit(self, X, y, forget):
-        if self.estimator is not None:
-            check_estimator_type(self.estimator)
-        frozen = isinstance(self.estimator, FrozenEstimator)
+        estimator = self._base_estimator()
+        if estimator is not None:
+            check_estimator_type(estimator)
+        frozen = isinstance(estimator, FrozenEstimator)
         if frozen:
-            check_is_fitted(self.estimator)
+            check_is_fitted(estimator)
         X, y = check_X_y(self, X, y, reset=True)
-        self.classes_ = find_classes(self.estimator, y)
+        self.classes_ = find_classes(estimator, y)
         y = encode_labels(y, self.classes_)
         if forget is not None:
             forget = check_forget(forget, len(y), allow_all=not self._needs_retain())
         if frozen:
-            self.fitted_ = self.estimator.estimator
+            self.fitted_ = estimator.estimator
             preprocessing, net = split_pipeline(self.fitted_)
             first = transform(preprocessing, take(X, [0]))
             check_outputs(net, Rows(first).take_X([0]), self.classes_)
@@ -309,7 +314,7 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
 
     def _train(self, X, y):
         """Train a fresh clone of the estimator, or take it from the cache."""
-        estimator = unfrozen(self.estimator)
+        estimator = unfrozen(self._base_estimator())
         if estimator is not None:
             estimator = clone(estimator)
         arguments = (estimator, X, y, self.classes_, draw_seed(self.random_state))
@@ -369,11 +374,14 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
         So do the constants with which the default network standardises its input.
         """
         check_is_fitted(self, "net_")
-        parameters = {k: v for k, v in self.get_params(deep=False).items() if is_plain(v)}
-        parameters.pop("memory", None)  # a path to where the original network may lie
-        released = type(self)(**parameters)
+        released = type(self)(**self._released_params())
         for name in ("classes_", "n_features_in_", "feature_names_in_", "preprocessing_", "_shape"):
             if hasattr(self, name):
                 setattr(released, name, getattr(self, name))
         released.net_ = strip_net(self.net_)
         return released
+
+    def _released_params(self):
+        parameters = {k: v for k, v in self.get_params(deep=False).items() if is_plain(v)}
+        parameters.pop("memory", None)  # a path to where the original network may lie
+        return parameters
