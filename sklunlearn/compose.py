@@ -33,7 +33,7 @@ __all__ = ["ComposedUnlearner"]
 # Of the rows of a request, at most so many, drawn at random, are looked at: to re-estimate running
 # statistics and to score, and for the similarity of embeddings.
 _MAX_ROWS = 2048
-_MAX_EMBEDDED = 128
+_MAX_EMBEDDED = 32
 
 _LEAST_SIMILARITY = 0.8
 
@@ -145,7 +145,7 @@ class ComposedUnlearner(BaseComposition):
     Notes
     -----
     The scores come from the held-out rows `X_val` if there are any, else from rows of the request;
-    never pass the test rows. At most 2048 rows of each kind are looked at, and 128 for the
+    never pass the test rows. At most 2048 rows of each kind are looked at, and 32 for the
     similarity of embeddings.
 
     The running statistics are not those of a network whose weights lie between others': without
