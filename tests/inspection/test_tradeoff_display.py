@@ -2,6 +2,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
@@ -106,15 +107,18 @@ class Answers:
 
 
 def test_a_composition_and_its_members():
-    class Composition(Answers):
+    class Composition(Answers, BaseEstimator):
         forget_target = 0.25
-        compatibility_ = {}
         named_estimators_ = {"a": Answers([0, 0, 1, 1, 1, 1]), "b": "drop"}
 
         def _restart(self):
             self.labels = np.array([0, 0, 0, 0, 1, 1])
 
-    composed = Composition([1, 1, 1, 0, 1, 0])
+        def fit(self):
+            self.compatibility_ = {}
+            return self
+
+    composed = Composition([1, 1, 1, 0, 1, 0]).fit()
     y, forget = [0, 0, 0, 0, 1, 1], [0, 1, 2, 3]
     baselines = {"retrained": (1.0, 0.9)}
     display = TradeoffDisplay.from_composition(
