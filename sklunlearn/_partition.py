@@ -5,10 +5,11 @@ from numbers import Real
 
 import numpy as np
 from scipy.sparse import issparse
+from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 from torch.utils.data import Dataset
 
-from sklunlearn._data import take, take_rows
+from sklunlearn._data import take_rows
 
 __all__ = ["partition"]
 
@@ -43,7 +44,7 @@ def partition(X, salt, n_shards, n_slices):
 
 def _rows_as_bytes(X, indices):
     """What is hashed of some rows: the same for equal values, whatever container holds them."""
-    block = take_rows(X, indices).numpy() if isinstance(X, Dataset) else take(X, indices)
+    block = take_rows(X, indices).numpy() if isinstance(X, Dataset) else _safe_indexing(X, indices)
     if issparse(block):
         block = block.toarray()
     with np.errstate(over="ignore"):  # a float64 too large for float32 is as good as infinity
