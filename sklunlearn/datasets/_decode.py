@@ -13,6 +13,8 @@ _GREY = {"1", "L", "LA", "La"}
 _GREY_16 = {"I;16", "I;16B", "I;16L", "I;16N", "I"}
 _COLOR = {"RGB", "RGBA", "RGBX", "RGBa", "P", "PA", "CMYK", "YCbCr", "LAB", "HSV"}
 
+_LARGEST = {np.dtype(t): np.float32(np.iinfo(t).max) for t in (np.uint8, np.uint16)}
+
 
 class UnreadableImageError(ValueError):
     """An image file that is damaged, too large or of a kind that is not supported."""
@@ -39,7 +41,7 @@ def bombs_are_errors():
 
 def to_unit(image):
     """Values from 0 to 1, dtype float32, of an image of dtype uint8 or uint16."""
-    return image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
+    return image / _LARGEST[image.dtype]
 
 
 @dataclass(frozen=True)
@@ -65,23 +67,40 @@ class Decoder:
         UnreadableImageError
             If the file is not an image that can be read whole.
         """
-        with _readable(path) as image:
-            mode = image.mode
-            if mode in _GREY_16:
-                return self._read_16(image)
-            target = self._mode(mode)
-            if mode in {"P", "PA"}:
-                # Straight to grey or RGB, Pillow would warn of a palette with transparency.
-                image = image.convert("RGBA")
-            if image.mode != target:
-                image = image.convert(target)
-            if self.size is not None and image.size != self.size[::-1]:
-                image = image.resize(self.size[::-1], import_pillow().Resampling.LANCZOS)
-            pixels = np.asarray(image)
+        Image = import_pillow()
+        try:
+            with Image.open(path) as image:
+                return self._pixels(image, Image)
+        except Exception as error:  # each plugin of Pillow has kinds of its own
+            raise _unreadable(path, error) from error
+
+    def shape(self, path):
+        """Shape that the image will have, by the head of the file; raises as `read`."""
+        Image = import_pillow()
+        try:
+            with Image.open(path) as image:
+                height, width = self.size or image.size[::-1]
+                grey = image.mode in _GREY_16 or self._mode(image.mode) == "L"
+        except Exception as error:
+            raise _unreadable(path, error) from error
+        channels = {"rgb": 3, "grey": 1, None: 1 if grey else 3}[self.color]
+        return channels, height, width
+
+    def _pixels(self, image, Image):
+        if image.mode in _GREY_16:
+            return self._pixels_16(image, Image)
+        target = self._mode(image.mode)
+        if image.mode in {"P", "PA"}:
+            # Straight to grey or RGB, Pillow would warn of a palette with transparency.
+            image = image.convert("RGBA")
+        if image.mode != target:
+            image = image.convert(target)
+        if self.size is not None and image.size != self.size[::-1]:
+            image = image.resize(self.size[::-1], Image.Resampling.LANCZOS)
+        pixels = np.asarray(image)
         return pixels[None] if target == "L" else pixels.transpose(2, 0, 1)
 
-    def _read_16(self, image):
-        Image = import_pillow()
+    def _pixels_16(self, image, Image):
         pixels = np.asarray(image)
         if pixels.min() < 0 or pixels.max() > 65535:
             raise UnreadableImageError("has values that 16 bits cannot hold")
@@ -93,36 +112,24 @@ class Decoder:
         pixels = pixels.astype(np.uint16)
         return np.repeat(pixels[None], 3, axis=0) if self.color == "rgb" else pixels[None]
 
-    def shape(self, path):
-        """Shape that the image will have, by the head of the file; raises as `read`."""
-        with _readable(path) as image:
-            height, width = self.size or image.size[::-1]
-            grey = image.mode in _GREY_16 or self._mode(image.mode) == "L"
-        channels = {"rgb": 3, "grey": 1, None: 1 if grey else 3}[self.color]
-        return channels, height, width
-
     def _mode(self, mode):
-        if mode not in _GREY | _COLOR:
-            raise UnreadableImageError(f"has pixels of kind {mode!r}, which is not supported")
-        if self.color is None:
-            return "L" if mode in _GREY else "RGB"
-        return "RGB" if self.color == "rgb" else "L"
+        """Pillow's name of what an image that is not of 16 bits is converted to."""
+        if mode in _GREY:
+            return "RGB" if self.color == "rgb" else "L"
+        if mode in _COLOR:
+            return "L" if self.color == "grey" else "RGB"
+        raise UnreadableImageError(f"has pixels of kind {mode!r}, which is not supported")
 
 
-@contextlib.contextmanager
-def _readable(path):
-    """An open image; whatever Pillow objects to becomes one kind of error."""
+def _unreadable(path, error):
+    """What to raise instead of an error of Pillow."""
     Image = import_pillow()
-    try:
-        with Image.open(path) as image:
-            yield image
-    except (UnreadableImageError, MemoryError):
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise UnreadableImageError(
+    if isinstance(error, UnreadableImageError | MemoryError):
+        return error
+    if isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+        return UnreadableImageError(
             f"has more pixels than is plausible ({error}); raise PIL.Image.MAX_IMAGE_PIXELS if "
             "you trust it"
-        ) from error
-    except Exception as error:  # each plugin of Pillow has kinds of its own for a damaged file
-        text = str(error).replace(str(path), "it") or type(error).__name__
-        raise UnreadableImageError(f"cannot be read ({text})") from error
+        )
+    text = str(error).replace(str(path), "it") or type(error).__name__
+    return UnreadableImageError(f"cannot be read ({text})")

@@ -137,8 +137,8 @@ def load_image_folder(
     Notes
     -----
     An image with more pixels than ``PIL.Image.MAX_IMAGE_PIXELS`` counts as one that cannot be read.
-    Orientation tags of cameras are not applied; of several frames, the first is taken. A class of one image is allowed; splitters may
-    object to it.
+    Orientation tags of cameras are not applied; of several frames, the first is taken. A class of
+    one image is allowed; splitters may object to it.
 
     Examples
     --------
@@ -239,6 +239,8 @@ def _decode_all(folder, files, decoder, dtype, n_threads):
     images = reader.images
     if reader.problems and images is not None:
         images = np.delete(images, sorted(reader.problems), axis=0)
+    if dtype == "float32" and images is not None:
+        images /= 255
     return images, [(files[i], reason) for i, reason in sorted(reader.problems.items())]
 
 
@@ -276,10 +278,9 @@ class _Reader:
         self.shapes.setdefault(image.shape, []).append(self.files[i])
         if image.shape != self.images.shape[1:]:
             return  # one error at the end tells of all
-        if self.dtype == "uint8":
-            self.images[i] = image if image.dtype == np.uint8 else image >> 8
-        else:
-            self.images[i] = to_unit(image)
+        if image.dtype == np.uint16:
+            image = image >> 8 if self.dtype == "uint8" else to_unit(image) * np.float32(255)
+        self.images[i] = image  # float32 is divided by 255 when all are there, which is faster
 
 
 def _check_one_shape(shapes):
