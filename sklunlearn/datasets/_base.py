@@ -34,8 +34,8 @@ FETCH_CONSTRAINTS = {
     "data_home": [str, os.PathLike, None],
     "download_if_missing": ["boolean"],
     "return_X_y": ["boolean"],
-    "n_retries": [Interval(Integral, 0, None, closed="left")],
-    "delay": [Interval(Real, 0, None, closed="left")],
+    "n_retries": [Interval(Integral, 1, None, closed="left")],
+    "delay": [Interval(Real, 0, None, closed="neither")],
 }
 
 
@@ -160,7 +160,8 @@ def load_npz(path, names):
         If the file cannot be read or an array is missing: it says which file to delete.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return [file[name] for name in names]
+        # Of a file that NumPy opens itself, it forgets to close what is no archive.
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return [arrays[name] for name in names]
     except (ValueError, KeyError, EOFError, OSError, zipfile.BadZipFile, zlib.error) as error:
         raise damaged(path, error) from error

@@ -264,6 +264,8 @@ def _download(source, data_home, n_retries, delay):
             f"{expected}, but has shape {X.shape} and values of type {X.dtype}: it is no longer "
             f"the {source.name} that this version knows. Please report it."
         )
+    if y.dtype.kind not in "iuf":
+        y = np.array([str(label).strip("'") for label in y])  # quoted, as ARFF writes classes
     return X.astype(np.uint8).reshape(-1, *source.shape), y.astype(np.int64)
 
 
