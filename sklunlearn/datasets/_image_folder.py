@@ -188,7 +188,7 @@ def load_image_folder(
             folder.resolve(),
             files,
             target,
-            shape=shape,
+            image_shape=shape,
             size=decoder.size,
             color=color,
             cache_size=cache_size,

@@ -30,7 +30,7 @@ class LazyImages(Dataset):
         Paths of the images.
     targets : array-like of shape (n_samples,)
         Their labels.
-    shape : tuple of (channels, height, width)
+    image_shape : tuple of (channels, height, width)
         Shape of every image.
     size : tuple of (height, width), default=None
         To which images are resized. None: left as they are.
@@ -58,13 +58,15 @@ class LazyImages(Dataset):
     >>> from sklunlearn.datasets import LazyImages
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     Image.new("L", (3, 2), color=51).save(f"{folder}/a.png")
-    ...     images = LazyImages(folder, ["a.png"], ["benign"], shape=(1, 2, 3))
+    ...     images = LazyImages(folder, ["a.png"], ["benign"], image_shape=(1, 2, 3))
     ...     images[0]
     (tensor([[[0.2000, 0.2000, 0.2000],
               [0.2000, 0.2000, 0.2000]]]), 'benign')
     """
 
-    def __init__(self, folder, files, targets, *, shape, size=None, color=None, cache_size=256):
+    def __init__(
+        self, folder, files, targets, *, image_shape, size=None, color=None, cache_size=256
+    ):
         self.folder = os.fspath(folder)
         self.files = list(files)
         self.targets = np.asarray(targets)
@@ -73,7 +75,8 @@ class LazyImages(Dataset):
                 f"`targets` has shape {self.targets.shape} for {len(self.files)} files: pass one "
                 "label a file."
             )
-        self.shape = tuple(shape)
+        # Not `shape`, whose first entry is taken for the number of rows.
+        self.image_shape = tuple(image_shape)
         self.cache_size = cache_size
         self._decoder = Decoder(size, color)
         self._start_cache()
@@ -113,10 +116,10 @@ class LazyImages(Dataset):
             image = self._decoder.read(path)
         except UnreadableImageError as error:
             raise OSError(f"{path} {error}. Load the folder anew without this file.") from error
-        if image.shape != self.shape:
+        if image.shape != self.image_shape:
             raise OSError(
-                f"{path} has shape {image.shape} now, but had {self.shape} when the folder was "
-                "loaded: load it anew."
+                f"{path} has shape {image.shape} now, but had {self.image_shape} when the folder "
+                "was loaded: load it anew."
             )
         self._keep(index, image)
         return image
