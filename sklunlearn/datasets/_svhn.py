@@ -1,6 +1,7 @@
 """House numbers seen from the street: SVHN."""
 
 import numpy as np
+from scipy.io import loadmat
 from sklearn.utils._param_validation import StrOptions, validate_params
 
 from sklunlearn.datasets._base import (
@@ -109,9 +110,6 @@ def fetch_svhn(
 
 def _read(path):
     """Images of shape (n_samples, 3, 32, 32) and labels from one of the files."""
-    # Here: loading it would slow down every import of the package.
-    from scipy.io import loadmat
-
     try:
         with open(path, "rb") as file:
             content = loadmat(file, variable_names=["X", "y"])
