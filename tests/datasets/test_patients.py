@@ -21,6 +21,7 @@ def test_content():
     assert (patients["target"].nunique() == 1).all()
     assert (patients["site"].nunique() == 1).all()
     assert (patients["year"].diff().dropna() == 1).all()
+    assert set(patients["year"].min()) == {2015, 2016, 2017, 2018, 2019}
     first = patients.first()
     assert sorted(first["target"].value_counts()) == [20, 20, 20]
     assert sorted(first["site"].value_counts()) == [15, 15, 15, 15]
