@@ -45,7 +45,7 @@ def fetch_medmnist(
         Which one. ``"chestmnist"`` is not offered: an image there has any number of labels, and
         the unlearners want one.
     size : {28, 64, 128, 224}, default=28
-        Height and width in pixels. The larger ones are downloads of up to several GB.
+        Height and width in pixels. The larger ones are much larger downloads.
     subset : {"train", "val", "test", "all"}, default="all"
         The publishers' division, or everything in this order.
     data_home, download_if_missing, return_X_y, n_retries, delay

@@ -85,8 +85,8 @@ def fetch_mnist(
 ):
     """Fetch MNIST from OpenML: 70,000 handwritten digits, 28x28 grey.
 
-    The first call downloads and parses a text file, which takes a minute or so; later ones read
-    what it kept, ``sklunlearn/mnist.npz`` in the data folder.
+    The first call downloads and parses a text file, which takes a while; later ones read what
+    it kept, ``sklunlearn/mnist.npz`` in the data folder.
 
     Parameters
     ----------
@@ -142,8 +142,8 @@ def fetch_fashion_mnist(
 ):
     """Fetch Fashion-MNIST from OpenML: 70,000 pieces of clothing, 28x28 grey.
 
-    The first call downloads and parses a text file, which takes a minute or so; later ones read
-    what it kept, ``sklunlearn/fashion_mnist.npz`` in the data folder.
+    The first call downloads and parses a text file, which takes a while; later ones read what
+    it kept, ``sklunlearn/fashion_mnist.npz`` in the data folder.
 
     Parameters
     ----------
@@ -179,8 +179,9 @@ def fetch_cifar10(
 ):
     """Fetch CIFAR-10 from OpenML: 60,000 photographs of 10 kinds of things, 32x32 colour.
 
-    The first call downloads and parses a text file, which takes minutes and about 2 GB of memory;
-    later ones read what it kept, ``sklunlearn/cifar10.npz`` in the data folder.
+    The first call downloads and parses a text file, which takes a while and several times
+    the memory of the images; later ones read what it kept, ``sklunlearn/cifar10.npz`` in the data
+    folder.
 
     Parameters
     ----------

@@ -114,6 +114,20 @@ def test_fetch(name, quote, tmp_path, monkeypatch):
     assert len(asked) == n_asked == 4
 
 
+def test_nothing_is_parsed_as_float64(tmp_path, monkeypatch, three_digits, pixels):
+    serve(monkeypatch, 554, arff(pixels), 784)
+    found, fetch = [], _openml.fetch_openml
+
+    def recorded(**options):
+        bunch = fetch(**options)
+        found.append(bunch.data.dtype)
+        return bunch
+
+    monkeypatch.setattr(_openml, "fetch_openml", recorded)
+    fetch_mnist(data_home=tmp_path)
+    assert found == [np.float32]
+
+
 def test_sources():
     # Numbers of OpenML and sizes of the published data sets.
     sources = [_openml._MNIST, _openml._FASHION_MNIST, _openml._CIFAR10]
