@@ -173,6 +173,14 @@ class Rows(Dataset):
         for positions in split_evenly(torch.arange(len(self)), batch_size):
             yield self.batch(positions, device)
 
+    def at_once(self, most):
+        """How many rows to take at once, at most: fewer than `most` if a row has many values.
+
+        What a network makes of an image on its way is many times as large as the image.
+        """
+        n_values = self.take_X([0]).numel() if len(self) else 1
+        return max(1, min(most, 2**20 // max(1, n_values)))
+
     def statistics(self, max_rows=None):
         """Mean, standard deviation, minimum and maximum of each feature, or channel of images.
 
@@ -188,7 +196,7 @@ class Rows(Dataset):
         """
         n = len(self) if max_rows is None else min(len(self), max_rows)
         positions = torch.linspace(0, len(self) - 1, n).round().long()
-        chunks = split_evenly(positions, 1024)
+        chunks = split_evenly(positions, self.at_once(1024))
         statistics = feature_statistics(self.take_X(chunk.numpy()).numpy() for chunk in chunks)
         # Per feature or channel: in a shape that broadcasts against a row.
         shape = (-1, *[1] * (self.take_X([0]).ndim - 2))

@@ -40,10 +40,9 @@ def check_X_y(unlearner, X, y, *, reset):
     X, y = _check(unlearner, X, y, reset)
     y = column_or_1d(y, warn=True)
     check_classification_targets(y)
-    if len(y) != _num_samples(X):
-        raise ValueError(
-            f"`y` has {len(y)} entries for {_num_samples(X)} rows of X: pass one a row."
-        )
+    n_samples = len(X) if isinstance(X, Dataset) else _num_samples(X)
+    if len(y) != n_samples:
+        raise ValueError(f"`y` has {len(y)} entries for {n_samples} rows of X: pass one a row.")
     return X, y
 
 
