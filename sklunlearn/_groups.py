@@ -1,0 +1,56 @@
+"""Groups of rows, such as the images of one patient, that a request may divide."""
+
+import warnings
+
+import numpy as np
+
+__all__ = ["LEAKAGE_ACTIONS", "keep_together"]
+
+LEAKAGE_ACTIONS = ("warn", "expand", "raise")
+
+
+def keep_together(mask, groups, on_leakage, *, stacklevel=2):
+    """Look for groups that a mask divides, and do what is asked about them.
+
+    Parameters
+    ----------
+    mask : ndarray of shape (n_samples,), dtype bool
+        True for the rows to forget. Not changed.
+    groups : array-like of shape (n_samples,)
+        Group of each row. Rows whose group is missing belong to none.
+    on_leakage : {"warn", "expand", "raise"}
+        What to do where a group is divided.
+    stacklevel : int, default=2
+        That of the warning, counted from this function.
+
+    Returns
+    -------
+    mask : ndarray of shape (n_samples,), dtype bool
+        A new array; with "expand", the divided groups are marked whole.
+    """
+    import pandas as pd  # imported here: masks by class work without it
+
+    if on_leakage not in LEAKAGE_ACTIONS:
+        raise ValueError(f"`on_leakage` must be one of {LEAKAGE_ACTIONS}, got {on_leakage!r}.")
+    codes, names = pd.factorize(pd.Series(groups), use_na_sentinel=True)
+    known = codes >= 0
+    n_rows = np.bincount(codes[known], minlength=len(names))
+    n_forget = np.bincount(codes[known & mask], minlength=len(names))
+    divided = (n_forget > 0) & (n_forget < n_rows)
+    if not divided.any():
+        return mask.copy()
+    if on_leakage == "expand":
+        expanded = mask.copy()
+        expanded[known] |= divided[codes[known]]
+        return expanded
+    first = names[divided.argmax()]
+    text = (
+        f"{divided.sum()} of {len(names)} groups are divided, {first!r} for one: "
+        f"{n_forget[divided].sum()} of their rows are forgotten and "
+        f"{(n_rows - n_forget)[divided].sum()} retained, which tell of those that are forgotten. "
+        "on_leakage='expand' marks whole groups."
+    )
+    if on_leakage == "raise":
+        raise ValueError(text)
+    warnings.warn(text, UserWarning, stacklevel=stacklevel + 1)
+    return mask.copy()
