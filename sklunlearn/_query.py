@@ -164,13 +164,14 @@ class _Query:
                 raise ValueError(f"query {self.text}: a list may hold constants only.")
             return elements
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.UAdd)):
-            operand = self.number(node.operand)
+            operand = self.numeric(self.number(node.operand), node.operand)
             return -operand if isinstance(node.op, ast.USub) else operand
         if isinstance(node, ast.BinOp) and type(node.op) in _ARITHMETIC:
             a, b = self.number(node.left), self.number(node.right)
             if isinstance(node.op, ast.Pow) and not _is_column(a):
                 # 9 ** 9 ** 9 would never end.
                 raise ValueError(f"query {self.text}: only a column can be raised to a power.")
+            a, b = self.numeric(a, node.left), self.numeric(b, node.right)
             try:
                 return _ARITHMETIC[type(node.op)](a, b)
             except ValueError as error:  # NumPy: integers to negative powers
@@ -202,16 +203,18 @@ class _Query:
             raise ValueError(
                 f"query {self.text}: arithmetic needs columns and numbers, got {shown(value)}."
             )
-        return self.numeric(value, node) if _is_column(value) else value
+        return value
 
     def numeric(self, column, node):
-        """The column, as one whose arithmetic ends: its objects, if they are numbers, converted.
+        """A column (or a number) as one whose arithmetic ends: its objects, if they are numbers, converted.
 
         Python's objects have operators of their own: a text times a billion fills the memory, a
         Python integer to the power of a billion is never done.
         """
         import pandas as pd
 
+        if not _is_column(column):
+            return column
         if column.dtype.kind == "O" and not isinstance(column.dtype, pd.CategoricalDtype):
             try:
                 column = pd.to_numeric(column)

@@ -12,7 +12,7 @@ from sklunlearn._nets import weights_digest
 __all__ = ["is_plain", "make_record"]
 
 
-def make_record(unlearner, requested_at, forget, start):
+def make_record(unlearner, requested_at, forget, start, request=None):
     """Record of the request that an unlearner has just carried out.
 
     Parameters
@@ -25,11 +25,13 @@ def make_record(unlearner, requested_at, forget, start):
         Which rows were forgotten.
     start : skorch.NeuralNetClassifier
         The network before.
+    request : ForgetRequest, default=None
+        Who asked for what, and why.
 
     Returns
     -------
     record : dict
-        Of strings and numbers, and dictionaries of them.
+        Of strings, numbers and None, and lists and dictionaries of them.
     """
     parameters = unlearner.get_params(deep=False)
     del parameters["estimator"]  # the digests tell which network it was
@@ -42,6 +44,7 @@ def make_record(unlearner, requested_at, forget, start):
         "weights_before": weights_digest(start),
         "weights_after": weights_digest(unlearner.net_),
         "seconds": unlearner.unlearning_time_,
+        "request": None if request is None else request.to_dict(),
         "versions": {
             "sklunlearn": __version__,
             "scikit-learn": sklearn.__version__,

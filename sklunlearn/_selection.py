@@ -47,11 +47,11 @@ def select(y, metadata, X, asked, *, embedding=None, stacklevel=2):
     -------
     mask : ndarray of shape (n_samples,), dtype bool
     """
-    check_criteria(asked)
     if y is None and metadata is None and X is None:
         raise ValueError(
             "forget_mask needs `y`, `metadata` or both to know the rows, or `X`; got none."
         )
+    check_criteria(asked)
     if asked["classes"] is not None and y is None:
         raise ValueError(f"classes={shown(asked['classes'])} needs the labels: pass `y`.")
     if asked["query"] is not None and metadata is None:
