@@ -206,7 +206,7 @@ class _Query:
         return value
 
     def numeric(self, column, node):
-        """A column (or a number) as one whose arithmetic ends: its objects, if they are numbers, converted.
+        """The value as one whose arithmetic ends: objects that are numbers are converted.
 
         Python's objects have operators of their own: a text times a billion fills the memory, a
         Python integer to the power of a billion is never done.
