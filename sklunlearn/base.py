@@ -273,8 +273,8 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
         check_is_fitted(self, "net_")
         if not isinstance(request, ForgetRequest | None):
             raise TypeError(
-                f"`request` must be a ForgetRequest or None, got {type(request).__name__}; pass the "
-                "rows as `forget`."
+                f"`request` must be a ForgetRequest or None, got {type(request).__name__}: pass "
+                "the rows as `forget`."
             )
         if not hasattr(self, "fitted_"):
             raise ReleasedModelError(
