@@ -21,7 +21,7 @@ def keep_together(mask, groups, on_leakage, *, stacklevel=2):
     on_leakage : {"warn", "expand", "raise"}
         What to do where a group is divided.
     stacklevel : int, default=2
-        That of the warning, counted from this function.
+        That of the warning; 2 is the caller of this function.
 
     Returns
     -------
@@ -52,5 +52,5 @@ def keep_together(mask, groups, on_leakage, *, stacklevel=2):
     )
     if on_leakage == "raise":
         raise ValueError(text)
-    warnings.warn(text, UserWarning, stacklevel=stacklevel + 1)
+    warnings.warn(text, UserWarning, stacklevel=stacklevel)
     return mask.copy()

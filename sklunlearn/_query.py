@@ -176,7 +176,7 @@ class _Query:
                 return _ARITHMETIC[type(node.op)](a, b)
             except ValueError as error:  # NumPy: integers to negative powers
                 raise ValueError(
-                    f"query {self.text} cannot be evaluated: {error} in {self.source(node)}."
+                    f"query {self.text} cannot be evaluated: {self.source(node)}: {error}"
                 ) from error
         if isinstance(node, (ast.BoolOp, ast.Compare, ast.UnaryOp)):
             import pandas as pd

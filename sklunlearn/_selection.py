@@ -41,7 +41,7 @@ def select(y, metadata, X, asked, *, embedding=None, stacklevel=2):
     asked : dict
         The criteria: a value for each name in `DEFAULTS`.
     stacklevel : int, default=2
-        That of warnings, counted from this function.
+        That of warnings; 2 is the caller of this function.
 
     Returns
     -------

@@ -193,7 +193,9 @@ def discover_domains(
         raise ValueError("All rows have the same description: there are no domains to find.")
     white = prepare.fit_transform(centred)
 
-    start = GaussianMixture(n_init=5, max_iter=500, reg_covar=1e-3) if clusterer is None else clusterer
+    start = (
+        GaussianMixture(n_init=5, max_iter=500, reg_covar=1e-3) if clusterer is None else clusterer
+    )
     fitted, found, criterion, scores = _cluster(
         start, white, n_domains, min(max_domains, n_samples - 1), seed
     )

@@ -259,7 +259,7 @@ def check_group_leakage(forget, groups, *, on_leakage="warn"):
     array([ True,  True,  True, False])
     """
     mask = check_forget(forget, len(groups), allow_none=True)
-    return _keep_together(mask, groups, on_leakage, stacklevel=2)
+    return _keep_together(mask, groups, on_leakage, stacklevel=3)
 
 
 def _mask_of_indices(indices, n_samples):
