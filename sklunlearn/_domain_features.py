@@ -48,14 +48,18 @@ def domain_features(X, embedding=None, batch_size=1024):
 
 def _of_images(rows, shape, batch_size):
     # The pixels as one feature: one standard deviation for all channels.
-    pixels = (batch.reshape(len(batch), 1, -1) for batch in row_batches(rows, batch_size))
+    pixels = (_finite(batch).reshape(len(batch), 1, -1) for batch in row_batches(rows, batch_size))
     scale = float(feature_statistics(pixels)[1][0])
-    if not np.isfinite(scale):
-        raise ValueError("X holds pixels that are infinite or missing.")
     if scale == 0:
         raise ValueError("All pixels of X are equal: there are no domains to find.")
     described = [image_style(batch, scale) for batch in row_batches(rows, batch_size)]
     return np.concatenate(described), image_style_names(shape)
+
+
+def _finite(batch):
+    if not np.isfinite(batch).all():
+        raise ValueError("X holds pixels that are infinite or missing.")
+    return batch
 
 
 def _of_table(rows, names, batch_size):

@@ -150,12 +150,22 @@ def discover_domains(
     Content is mixed with style: a device that takes other motifs, or a class with a texture of
     its own, looks like a domain. BIC assumes normal domains, and divides others further.
 
-    {measured}
+    Measured, as adjusted Rand index / adjusted mutual information with the true device:
+    :func:`sklunlearn.datasets.make_device_shift` with its default settings and seeds 0 to 5, 1.00 /
+    1.00 for each, whether the number was given or chosen; with `y`, one of the six was divided
+    into 5 domains (0.73). The four sources of HAM10000 [2]_ (10,015 skin lesions, 28 x 28 pixels,
+    diagnoses confounded with the source): 0.38 / 0.38 with ``n_domains=4``, 0.28 to 0.29 / 0.28
+    to 0.29 with `y` too, 0.30 / 0.38 for the 8 domains that BIC chose, 0.52 / 0.46 with
+    ``GaussianMixture(covariance_type="tied")``, 0.45 / 0.40 with ``KMeans``, and 0.43 / 0.40 with
+    what enters the head of the default network, trained on the diagnoses for 5 epochs: far better
+    than chance, and far from the devices.
 
     References
     ----------
     .. [1] J. Immerkaer, "Fast Noise Variance Estimation", Computer Vision and Image Understanding
        64(2), 300-302, 1996.
+    .. [2] P. Tschandl, C. Rosendahl, H. Kittler, "The HAM10000 dataset", Scientific Data 5,
+       180161, 2018.
 
     Examples
     --------
