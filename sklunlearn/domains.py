@@ -158,7 +158,9 @@ def discover_domains(
     to 0.29 with `y` too, 0.30 / 0.38 for the 8 domains that BIC chose, 0.52 / 0.46 with
     ``GaussianMixture(covariance_type="tied")``, 0.45 / 0.40 with ``KMeans``, and 0.43 / 0.40 with
     what enters the head of the default network, trained on the diagnoses for 5 epochs: far better
-    than chance, and far from the devices.
+    than chance, and far from the devices. The four hospitals of the UCI heart disease table (920
+    rows, missing cholesterol marked as such), with ``n_domains=4`` and seeds 0 to 3: from 0.14 /
+    0.19 to 0.56 / 0.57, so that another seed may well find other domains.
 
     References
     ----------
