@@ -42,7 +42,7 @@ def domain_features(X, embedding=None, batch_size=1024):
     raise ValueError(
         "X must be a table of shape (n_samples, n_features), or images of shape (n_samples, "
         "channels, height, width) of at least 4 x 4 pixels, got rows of shape "
-        f"{shape}; for other data pass a function as `embedding`, and method='embedding'."
+        f"{shape}; for other data pass method='embedding' and a function as `estimator`."
     )
 
 

@@ -246,7 +246,23 @@ class ForgetRequest:
 
     @classmethod
     def from_json(cls, text):
-        """The request that a JSON text describes; see :meth:`from_dict`."""
+        """The request that a JSON text describes.
+
+        Parameters
+        ----------
+        text : str
+            As :meth:`to_json` writes it.
+
+        Returns
+        -------
+        request : ForgetRequest
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the text is not valid JSON, repeats a key, or is not a request; see
+            :meth:`from_dict`.
+        """
         return cls.from_dict(parse_json(text))
 
     def to_yaml(self):
@@ -260,9 +276,25 @@ class ForgetRequest:
 
     @classmethod
     def from_yaml(cls, text):
-        """The request that a YAML text describes; see :meth:`from_dict`. Needs PyYAML.
+        """The request that a YAML text describes; needs PyYAML.
 
-        YAML reads ``no``, ``on`` and ``01`` as other things than text: quote such labels.
+        Parameters
+        ----------
+        text : str
+            As :meth:`to_yaml` writes it, plain values only. YAML reads ``no``, ``on`` and ``01`` as
+            other things than text: quote such labels.
+
+        Returns
+        -------
+        request : ForgetRequest
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the text is not valid YAML, repeats a key, has tags or aliases, or is not a request;
+            see :meth:`from_dict`.
+        ImportError
+            If PyYAML is not installed.
         """
         return cls.from_dict(parse_yaml(text))
 

@@ -32,7 +32,10 @@ def keep_together(mask, groups, on_leakage, *, stacklevel=2):
 
     if on_leakage not in LEAKAGE_ACTIONS:
         raise ValueError(f"`on_leakage` must be one of {LEAKAGE_ACTIONS}, got {on_leakage!r}.")
-    codes, names = pd.factorize(pd.Series(groups), use_na_sentinel=True)
+    groups = pd.Series(groups)
+    if isinstance(groups.dtype, pd.StringDtype):
+        groups = groups.astype(object)  # which pandas factorizes in half the time
+    codes, names = pd.factorize(groups, use_na_sentinel=True)
     known = codes >= 0
     n_rows = np.bincount(codes[known], minlength=len(names))
     n_forget = np.bincount(codes[known & mask], minlength=len(names))

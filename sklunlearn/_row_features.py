@@ -72,12 +72,12 @@ def embedding_batches(X, embedding=None, batch_size=1024):
             features = np.asarray(embedding(batch))
             if features.ndim != 2 or len(features) != len(batch):
                 raise ValueError(
-                    f"`embedding` made an array of shape {features.shape} of {len(batch)} rows: "
+                    f"The embedding made an array of shape {features.shape} of {len(batch)} rows: "
                     "return one vector a row, of shape (n_rows, n_features)."
                 )
             yield features
     else:
         raise TypeError(
-            "`embedding` must be a fitted unlearner, a fitted skorch net or a function of an "
+            "An embedding needs a fitted unlearner, a fitted skorch net or a function of an "
             f"array of rows, got {type(embedding).__name__}."
         )

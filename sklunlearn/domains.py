@@ -26,7 +26,7 @@ _CLIP = 5.0  # standard deviations: a few odd rows do not make a domain of their
         "y": ["array-like", None],
         "n_domains": [Interval(Integral, 2, None, closed="left"), None],
         "method": [StrOptions({"style", "embedding"})],
-        "embedding": "no_validation",
+        "estimator": "no_validation",  # `embedding_batches` says more
         "clusterer": [HasMethods("fit"), None],
         "max_domains": [Interval(Integral, 2, None, closed="left")],
         "explained_variance": [Interval(Real, 0, 1, closed="neither")],
@@ -42,7 +42,7 @@ def discover_domains(
     *,
     n_domains=None,
     method="style",
-    embedding=None,
+    estimator=None,
     clusterer=None,
     max_domains=8,
     explained_variance=0.9,
@@ -73,7 +73,7 @@ def discover_domains(
     method : {"style", "embedding"}, default="style"
         What describes a row: statistics of style, see Notes, or what enters the head of a
         network.
-    embedding : fitted unlearner, fitted skorch net or callable, default=None
+    estimator : fitted unlearner, fitted skorch net or callable, default=None
         The network for "embedding", or a function of an array of rows that returns one vector
         a row. Of an unlearner with a Pipeline, the steps before the network transform X as a whole.
     clusterer : scikit-learn clusterer or mixture, default=None
@@ -181,14 +181,14 @@ def discover_domains(
     array([60, 30])
     >>> forget = domains == 1
     """
-    if method == "style" and embedding is not None:
-        raise ValueError("`embedding` is for method='embedding': pass that too, or leave it out.")
-    if method == "embedding" and embedding is None:
+    if method == "style" and estimator is not None:
+        raise ValueError("`estimator` is for method='embedding': pass that too, or leave it out.")
+    if method == "embedding" and estimator is None:
         raise ValueError(
             "method='embedding' needs a fitted unlearner, a fitted skorch net or a function: pass "
-            "it as `embedding`."
+            "it as `estimator`."
         )
-    features, names = domain_features(X, embedding, batch_size)
+    features, names = domain_features(X, estimator, batch_size)
     if not np.isfinite(features).all():
         raise ValueError("X, or its embedding, holds values that are infinite or missing.")
     n_samples = len(features)

@@ -109,7 +109,7 @@ def test_embeddings_of_a_function():
         return np.log(batch.std(axis=(2, 3)) / batch[:, :1].std(axis=(2, 3)))
 
     domains = discover_domains(
-        X, method="embedding", embedding=contrasts, n_domains=3, random_state=0
+        X, method="embedding", estimator=contrasts, n_domains=3, random_state=0
     )
     assert adjusted_rand_score(DEVICE, domains) > 0.5
 
@@ -161,10 +161,10 @@ def test_one_domain():
         ({"n_domains": 301}, ValueError, "n_domains=301, but X has 300 rows"),
         ({"method": "colour"}, ValueError, "'method' parameter"),
         ({"method": "embedding"}, ValueError, "needs a fitted unlearner"),
-        ({"embedding": len}, ValueError, "`embedding` is for method='embedding'"),
-        ({"method": "embedding", "embedding": 3}, TypeError, "got int"),
+        ({"estimator": len}, ValueError, "`estimator` is for method='embedding'"),
+        ({"method": "embedding", "estimator": 3}, TypeError, "got int"),
         (
-            {"method": "embedding", "embedding": lambda batch: np.full((len(batch), 1), np.nan)},
+            {"method": "embedding", "estimator": lambda batch: np.full((len(batch), 1), np.nan)},
             ValueError,
             "infinite or missing",
         ),
