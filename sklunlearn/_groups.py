@@ -34,21 +34,24 @@ def keep_together(mask, groups, on_leakage, *, stacklevel=2):
         raise ValueError(f"`on_leakage` must be one of {LEAKAGE_ACTIONS}, got {on_leakage!r}.")
     groups = pd.Series(groups)
     if isinstance(groups.dtype, pd.StringDtype):
-        groups = groups.astype(object)  # which pandas factorizes in half the time
-    codes, names = pd.factorize(groups, use_na_sentinel=True)
-    known = codes >= 0
-    n_rows = np.bincount(codes[known], minlength=len(names))
-    n_forget = np.bincount(codes[known & mask], minlength=len(names))
-    divided = (n_forget > 0) & (n_forget < n_rows)
+        groups = groups.astype(object)  # which pandas looks up in half the time
+    # Only the groups of which a row is forgotten are counted: that is most often a few of them.
+    concerned = (
+        groups.isin(groups.to_numpy()[mask]).to_numpy(dtype=bool) & groups.notna().to_numpy()
+    )
+    codes, names = pd.factorize(groups[concerned])
+    n_rows = np.bincount(codes, minlength=len(names))
+    n_forget = np.bincount(codes[mask[concerned]], minlength=len(names))
+    divided = n_forget < n_rows
     if not divided.any():
         return mask.copy()
     if on_leakage == "expand":
         expanded = mask.copy()
-        expanded[known] |= divided[codes[known]]
+        expanded[concerned] = True
         return expanded
     first = names[divided.argmax()]
     text = (
-        f"{divided.sum()} of {len(names)} groups are divided, {first!r} for one: "
+        f"{divided.sum()} of {len(names)} groups to forget are divided, {first!r} for one: "
         f"{n_forget[divided].sum()} of their rows are forgotten and "
         f"{(n_rows - n_forget)[divided].sum()} retained, which tell of those that are forgotten. "
         "on_leakage='expand' marks whole groups."

@@ -62,17 +62,19 @@ def mask_of_labels(labels, wanted, parameter, where):
         raise ValueError(f"`{parameter}` must be a label or a list of labels, got {shown(wanted)}.")
     labels = labels.tolist()  # Python values: NumPy would call the label '3' and the class 3 equal
     try:
-        present, wanted = set(labels), set(listed)
+        wanted = set(listed)
+        mask = np.fromiter(map(wanted.__contains__, labels), dtype=bool, count=len(labels))
     except TypeError as error:
         raise TypeError(
             f"`{parameter}` and {where} must hold labels, as numbers and strings are: {error}."
         ) from error
-    if unknown := [label for label in listed if label not in present]:
+    found = {labels[i] for i in np.flatnonzero(mask)}
+    if unknown := [label for label in listed if label not in found]:
         raise ValueError(
             f"{parameter} {shown_list(unknown)} are not in {where}, which holds "
-            f"{shown_list(_sorted(present))}: pass some of these."
+            f"{shown_list(_sorted(set(labels)))}: pass some of these."
         )
-    return np.array([label in wanted for label in labels])
+    return mask
 
 
 def _sorted(labels):
