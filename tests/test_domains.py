@@ -61,6 +61,7 @@ def test_domains_are_numbered_by_size():
 
 def test_details():
     found = discover_domains(X, max_domains=4, return_details=True, random_state=0)
+    assert isinstance(found.model[-1].random_state, int)  # drawn from the random state given
     assert found.criterion == "bic" and sorted(found.scores) == [1, 2, 3, 4]
     assert found.n_domains == min(found.scores, key=found.scores.get) == found.labels.max() + 1
     assert found.features.shape == (300, len(found.feature_names))
