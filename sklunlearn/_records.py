@@ -31,11 +31,11 @@ def make_record(unlearner, requested_at, forget, start, request=None):
     Returns
     -------
     record : dict
-        Of strings, numbers and None, and lists and dictionaries of them.
+        Of strings and numbers, and dictionaries of them; "request" only if there is one.
     """
     parameters = unlearner.get_params(deep=False)
     del parameters["estimator"]  # the digests tell which network it was
-    return {
+    record = {
         "requested_at": requested_at.isoformat(timespec="seconds"),
         "method": type(unlearner).__name__,
         "parameters": {name: _describe(value) for name, value in parameters.items()},
@@ -44,7 +44,6 @@ def make_record(unlearner, requested_at, forget, start, request=None):
         "weights_before": weights_digest(start),
         "weights_after": weights_digest(unlearner.net_),
         "seconds": unlearner.unlearning_time_,
-        "request": None if request is None else request.to_dict(),
         "versions": {
             "sklunlearn": __version__,
             "scikit-learn": sklearn.__version__,
@@ -52,6 +51,9 @@ def make_record(unlearner, requested_at, forget, start, request=None):
             "torch": str(torch.__version__),
         },
     }
+    if request is not None:
+        record["request"] = request.to_dict()
+    return record
 
 
 def is_plain(value):
