@@ -16,9 +16,44 @@ from sklunlearn._known import CustomObjects
 from sklunlearn._model_file import pack, unpack
 from sklunlearn._nets import weights_digest
 from sklunlearn.base import BaseUnlearner
+from sklunlearn.discovery import all_unlearners
 from sklunlearn.exceptions import ModelFileError
 
 __all__ = ["SKOPS_TRUSTED", "load_model", "save_model"]
+
+SKOPS_TRUSTED = [
+    *(f"{method.__module__}.{name}" for name, method in all_unlearners()),
+    "builtins.print",
+    "functools.partial",
+    "sklunlearn._certified_head.CertifiedHead",
+    "sklunlearn._data.BatchLoader",
+    "sklunlearn._ensemble.Ensemble",
+    "sklunlearn._ensemble.SideBySide",
+    "sklunlearn._newton.LinearHeads",
+    "sklunlearn.networks.AllCNN",
+    "sklunlearn.networks.MLP",
+    "sklunlearn.networks.SmallCNN",
+    "sklunlearn.unlearners.sisa.Shard",
+    "skorch.callbacks.logging.EpochTimer",
+    "skorch.callbacks.logging.PrintLog",
+    "skorch.callbacks.scoring.EpochScoring",
+    "skorch.callbacks.scoring.PassthroughScoring",
+    "skorch.classifier.NeuralNetClassifier",
+    "skorch.dataset.Dataset",
+    "skorch.history.History",
+    "skorch.setter.optimizer_setter",
+    "skorch.utils._indexing_other",
+    "skorch.utils.to_numpy",
+    "torch.nn.modules.loss.CrossEntropyLoss",
+    "torch.optim.adam.Adam",
+    "torch.utils.data.dataloader.DataLoader",
+]
+"""Types in a skops file of an unlearner, for ``skops.io.load(path, trusted=SKOPS_TRUSTED)``.
+
+For files of your own alone. skorch puts the weights of a net into a pickle, and skops hands that
+pickle on without a look at it: to trust ``skorch.classifier.NeuralNetClassifier`` is to run
+whatever the pickle holds. :func:`load_model` needs no such trust.
+"""
 
 # What a file leaves out: `memory` names a folder of pickles, which a request after loading would
 # read; the others hold a value or more of each forgotten row, or the course of a training.
@@ -212,6 +247,3 @@ def _compare_versions(saved, path):
             UserWarning,
             stacklevel=4,
         )
-
-
-SKOPS_TRUSTED = []
