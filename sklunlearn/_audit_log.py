@@ -15,7 +15,7 @@ try:
 except ImportError:  # Windows: one process at a time
     fcntl = None
 
-__all__ = ["START", "append_lines", "check_lines"]
+__all__ = ["START", "append_lines", "read_lines"]
 
 START = "0" * 64
 
@@ -39,7 +39,7 @@ def append_lines(path, make_bodies):
     with open(path, "ab+", buffering=0) as file, _locked(file):
         file.seek(0)
         content = file.read()
-        whole, dropped = _split_tail(content, path)
+        whole, dropped = _split_tail(content)
         entries = check_lines(whole, path)
         digest = entries[-1]["digest"] if entries else START
         new = b""
@@ -63,7 +63,21 @@ def append_lines(path, make_bodies):
             raise
     if is_new:
         sync_folder(Path(path).resolve().parent)
+    if dropped:
+        warnings.warn(
+            f"The last line of {path} was cut short, as by a crash: its {dropped} bytes were taken "
+            "away. What it should have recorded is not in the log; append it again if you still "
+            "have it.",
+            UserWarning,
+            stacklevel=3,
+        )
     return digest
+
+
+def read_lines(path):
+    """Entries of a log, when no process is writing; as `check_lines`."""
+    with open(path, "rb", buffering=0) as file, _locked(file, shared=True):
+        return check_lines(file.read(), path)
 
 
 def check_lines(content, path):
@@ -93,6 +107,9 @@ def check_lines(content, path):
         first_seen[digest] = number
         entries.append(entry)
         previous, following = digest, entry["id"] + 1
+    ids = {entry["id"] for entry in entries}
+    if missing := sorted(set(range(1, max(ids, default=0) + 1)) - ids):
+        problems.append(f"no whole line has id {', '.join(map(str, missing))}")
     if tail:
         problems.append(
             f"line {len(lines) + 1} is incomplete, as after a crash or on a full disk; the next "
@@ -111,9 +128,9 @@ def _parse(line):
     try:
         entry = json.loads(line)
         body = {key: value for key, value in entry.items() if key != "digest"}
-        again, digest = _make_line(body)
-        is_whole = again == line + b"\n" and entry["digest"] == digest
-        return entry if is_whole and {"id", "previous"} <= set(body) else None
+        again, _ = _make_line(body)
+        is_whole = again == line + b"\n" and isinstance(entry["id"], int)
+        return entry if is_whole and {"record", "previous"} <= set(body) else None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
@@ -123,7 +140,7 @@ def _make_line(body):
     return json.dumps({**body, "digest": digest}).encode() + b"\n", digest
 
 
-def _split_tail(content, path):
+def _split_tail(content):
     """Whole lines, and how many bytes of a line that was cut short follow them."""
     end = content.rfind(b"\n") + 1
     tail = content[end:]
@@ -131,13 +148,6 @@ def _split_tail(content, path):
         return content, 0
     if _parse(tail) is not None:  # only the end of the line is missing
         return content + b"\n", 0
-    warnings.warn(
-        f"The last line of {path} was cut short, as by a crash: its {len(tail)} bytes are taken "
-        "away. What it should have recorded is not in the log; append it again if you still have "
-        "it.",
-        UserWarning,
-        stacklevel=4,
-    )
     return content[:end], len(tail)
 
 
@@ -148,11 +158,11 @@ def _write(file, data):
 
 
 @contextlib.contextmanager
-def _locked(file):
+def _locked(file, shared=False):
     if fcntl is None:
         yield
         return
-    fcntl.flock(file, fcntl.LOCK_EX)
+    fcntl.flock(file, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
     try:
         yield
     finally:

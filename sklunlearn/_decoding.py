@@ -6,8 +6,10 @@ import warnings
 
 import numpy as np
 import torch
+from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 from skorch import NeuralNet
+from skorch.callbacks import Callback
 from torch import nn
 
 from sklunlearn._encoding import import_skops
@@ -60,7 +62,7 @@ class Decoder:
             case "device":
                 return torch.device(content)
             case "torch_dtype":
-                return _instance_of(torch.dtype, getattr(torch, content))
+                return _instance_of(torch.dtype, vars(torch)[content])
             case "partial":
                 function, args, keywords = self.decode(content)
                 return functools.partial(function, *args, **keywords)
@@ -78,14 +80,14 @@ class Decoder:
         """Dictionary of the same keys."""
         return {key: self.decode(value) for key, value in values.items()}
 
-    def find(self, name, base=object):
-        """Class or function of a name. Nothing is imported."""
+    def find(self, name, *bases):
+        """Class or function of a name; with `bases`, a subclass of one. Nothing is imported."""
         found = known_objects().get(name)
         found = self.custom.find(name) if found is None else found
         if found is None:
             raise KeyError(f"{name} is not known")
-        if base is not object and not (isinstance(found, type) and issubclass(found, base)):
-            raise TypeError(f"{name} is no {base.__name__}")
+        if bases and not (isinstance(found, type) and issubclass(found, bases)):
+            raise TypeError(f"{name} is no {' or '.join(base.__name__ for base in bases)}")
         return found
 
     def _key(self, key):
@@ -118,7 +120,8 @@ class Decoder:
             case "skops":
                 return self._load_skops(self.tensors[described["skops"]].numpy().tobytes())
             case "class" if "params" in described:
-                return self.find(described["class"], type)(**self.decode_all(described["params"]))
+                cls = self.find(described["class"], BaseEstimator, Callback)
+                return cls(**self.decode_all(described["params"]))
             case "class":
                 new = object.__new__(self.find(described["class"]))
                 vars(new).update(self.decode_all(described["state"]))
@@ -174,10 +177,16 @@ class Decoder:
 
     def _load_skops(self, data):
         skops = import_skops()
-        trusted = [f"{o.__module__}.{o.__qualname__}" for o in self.custom.objects]
+        # Not nets and modules: skops would read theirs from a pickle. They are never in a step.
+        unsafe = (NeuralNet, nn.Module)
+        trusted = [
+            f"{obj.__module__}.{obj.__qualname__}"
+            for obj in self.custom.objects
+            if not (isinstance(obj, type) and issubclass(obj, unsafe))
+        ]
         unknown = sorted(set(skops.get_untrusted_types(data=data)) - set(trusted))
         if unknown:
-            raise KeyError(", ".join(unknown))
+            raise KeyError(f"the preprocessing needs {', '.join(unknown)}, not in `custom_objects`")
         return skops.loads(data, trusted=trusted)
 
 

@@ -2,16 +2,16 @@
 
 import datetime
 import hmac
+import json
 import secrets
 import warnings
 from numbers import Real
-from pathlib import Path
 
 import numpy as np
 from sklearn.utils.validation import _num_samples
 from torch.utils.data import Dataset
 
-from sklunlearn._audit_log import append_lines, check_lines
+from sklunlearn._audit_log import START, append_lines, read_lines
 from sklunlearn._data import take
 from sklunlearn._partition import rows_as_bytes
 from sklunlearn.exceptions import AuditLogError
@@ -95,6 +95,8 @@ def append_records(path, unlearner, X=None, *, forget=None, metrics=None):
             "`unlearner` must have `records_`, which a fitted one that was not released has, or be "
             f"a record or a list of records; got {unlearner!r}."
         )
+    # As they will be read again, to be compared with what is there.
+    records = json.loads(json.dumps(records, allow_nan=False))
     extra = {}
     if (X is None) != (forget is None):
         raise ValueError("`X` and `forget` say only together which rows were forgotten: pass both.")
@@ -155,8 +157,8 @@ def verify_records(path, *, last_digest=None):
     --------
     See :func:`append_records`.
     """
-    entries = _read(path)
-    digests = ["0" * 64, *(entry["digest"] for entry in entries)]
+    entries = read_lines(path)
+    digests = [START, *(entry["digest"] for entry in entries)]
     if last_digest is not None and last_digest not in digests:
         raise AuditLogError(
             f"{path} has no line with the digest {last_digest}: its end was dropped, or it was "
@@ -196,7 +198,7 @@ def was_forgotten(path, X):
     --------
     See :func:`append_records`.
     """
-    entries = _read(path)
+    entries = read_lines(path)
     rows = _as_bytes(X)
     found = [[] for _ in rows]
     if silent := [entry["id"] for entry in entries if "rows" not in entry]:
@@ -214,10 +216,6 @@ def was_forgotten(path, X):
                 if _digest(salt, row) in digests:
                     ids.append(entry["id"])
     return found
-
-
-def _read(path):
-    return check_lines(Path(path).read_bytes(), path)
 
 
 def _digest_rows(X):

@@ -1,5 +1,6 @@
 """Models in files that hold no code."""
 
+import math
 import warnings
 from pathlib import Path
 
@@ -9,12 +10,13 @@ import skorch
 import torch
 
 from sklunlearn import __version__
+from sklunlearn._data import Rows
 from sklunlearn._decoding import Decoder
 from sklunlearn._encoding import Encoder
 from sklunlearn._files import atomic_write
 from sklunlearn._known import CustomObjects
 from sklunlearn._model_file import pack, unpack
-from sklunlearn._nets import weights_digest
+from sklunlearn._nets import forward, probabilities_of, weights_digest
 from sklunlearn.base import BaseUnlearner
 from sklunlearn.discovery import all_unlearners
 from sklunlearn.exceptions import ModelFileError
@@ -91,7 +93,8 @@ def save_model(unlearner, path):
     The format is that of safetensors [1]_. Everything that is not a tensor (parameters, classes,
     feature names, the structure of the networks, versions, a SHA-256 digest of the file) is JSON in
     its header; transformers of scikit-learn are in skops' format. Before it is written, the file is
-    loaded, and what it gives is compared with the model.
+    loaded, and what it gives is compared with the model: the weights, and the answer to a made-up
+    row. :func:`load_model` compares them again.
 
     Left out are `history_` and the histories of the nets, the state of optimizers and callbacks,
     `memory`, and what has a value for each forgotten row: `forget_loss_`, `distances_`, `search_`.
@@ -141,6 +144,7 @@ def save_model(unlearner, path):
         "objects": encoder.objects,
         "custom": sorted(encoder.custom),
         "weights_digest": weights_digest(unlearner.net_),
+        "probe": _probe(unlearner),
         "versions": _versions(),
     }
     data = pack(description, encoder.tensors)
@@ -218,6 +222,7 @@ def _build(description, tensors, custom, path):
         if clash or weights_digest(attributes["net_"]) != description["weights_digest"]:
             raise ValueError(f"its network does not have the weights that were saved {clash}")
         vars(unlearner).update(attributes)
+        _compare_probe(unlearner, description["probe"])
     except (ModelFileError, ImportError):
         raise
     except Exception as error:  # whatever a forged description leads to
@@ -228,6 +233,33 @@ def _build(description, tensors, custom, path):
             f"{description.get('versions')}."
         ) from error
     return unlearner
+
+
+def _probe(unlearner):
+    """Probabilities of a made-up row, by which code that has changed is found out; or None."""
+    shape = getattr(unlearner, "_shape", ())
+    if unlearner.preprocessing_ is not None or not shape:
+        return None  # what such rows look like is not known
+    row = np.linspace(-1, 1, math.prod(shape), dtype=np.float32).reshape(1, *shape)
+    try:
+        answers = [
+            forward(unlearner.net_, Rows(row), lambda net, out, batch: probabilities_of(net, out))
+            for _ in range(2)
+        ]
+    except (RuntimeError, IndexError, ValueError):  # not all networks take such numbers
+        return None
+    is_fixed = np.array_equal(*answers) and np.isfinite(answers[0]).all()
+    return answers[0].tolist() if is_fixed else None
+
+
+def _compare_probe(unlearner, saved):
+    here = None if saved is None else _probe(unlearner)
+    # Another processor rounds otherwise.
+    if saved is not None and (here is None or not np.allclose(here, saved, rtol=0, atol=1e-3)):
+        raise ValueError(
+            f"the network answers {here} to a row to which it answered {saved} when it was saved, "
+            "so that the code of one of its classes must have changed"
+        )
 
 
 def _versions():
