@@ -64,7 +64,7 @@ class Encoder:
             return value if math.isfinite(value) else {"float": repr(value)}
         if type(value) is list:
             return self._items(value, where)
-        if type(value) is tuple:
+        if type(value) in (tuple, torch.Size):
             return {"tuple": self._items(value, where)}
         if isinstance(value, dict):
             return {"dict": [[self.encode(k, where), v] for k, v in self._named(value, where)]}

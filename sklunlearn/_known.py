@@ -40,12 +40,20 @@ def known_objects():
     from sklunlearn.unlearners.sisa import Shard
 
     found = dict(all_unlearners())
-    for module in (nn, torch.optim, torch.optim.lr_scheduler):
-        classes = inspect.getmembers(module, inspect.isclass)
-        found.update({f"{module.__name__}.{name}": member for name, member in classes})
-    functions = inspect.getmembers(nn.functional, callable)
-    found.update({f"torch.{n}": getattr(torch, n) for n in ("relu", "sigmoid", "softmax", "tanh")})
-    found.update({f"torch.nn.functional.{n}": f for n, f in functions if not n.startswith("_")})
+    schedulers = torch.optim.lr_scheduler
+    for module, base in [
+        (nn, nn.Module),
+        (torch.optim, torch.optim.Optimizer),
+        (schedulers, schedulers.LRScheduler),
+    ]:
+        for name, member in inspect.getmembers(module, inspect.isclass):
+            if issubclass(member, base):
+                found[f"{module.__name__}.{name}"] = member
+    for name, member in inspect.getmembers(nn.functional, inspect.isroutine):
+        if not name.startswith(("_", "assert_", "boolean_", "handle_", "has_")):
+            found[f"torch.nn.functional.{name}"] = member
+    for name in ("log_softmax", "relu", "sigmoid", "softmax", "tanh"):
+        found[f"torch.{name}"] = getattr(torch, name)
     found.update({f"skorch.{name}": getattr(skorch.callbacks, name) for name in _CALLBACKS})
     others = [
         *(getattr(networks, name) for name in ("AllCNN", "MLP", "SmallCNN", "Standardize")),
