@@ -11,7 +11,7 @@ from sklearn.pipeline import Pipeline
 from skorch import NeuralNet
 from torch import nn
 
-from sklunlearn._known import name_of
+from sklunlearn._known import loaded_object, name_of
 
 __all__ = ["NET_STATE", "Encoder", "import_skops"]
 
@@ -200,12 +200,13 @@ class Encoder:
         if step is None or isinstance(step, str) or own:
             return self.encode(step, where)
         if id(step) not in self._seen:
+            skops = import_skops()
             try:
-                data = import_skops().dumps(step)
-            except ImportError:
-                raise
+                data = skops.dumps(step)
+                unknown = skops.get_untrusted_types(data=data)
+                self.custom.update({name: loaded_object(name) for name in unknown})
             except Exception as error:
-                raise _refusal(where, step, f"skops says: {error}") from error
+                raise _refusal(where, step, f"skops says: {error}.") from error
             index = len(self.objects)
             self._seen[id(step)] = index, step
             self.objects.append({"skops": self._tensor(_as_bytes(data), where)})

@@ -17,7 +17,7 @@ from sklunlearn._newton import LinearHeads
 from sklunlearn.discovery import all_unlearners
 from sklunlearn.saliency import SaliencyMask
 
-__all__ = ["CustomObjects", "known_objects", "name_of"]
+__all__ = ["CustomObjects", "known_objects", "loaded_object", "name_of"]
 
 # Callbacks that write files, read them or call what a file names are left out on purpose.
 _CALLBACKS = [
@@ -71,16 +71,26 @@ def name_of(obj, where):
     for name, known in known_objects().items():
         if known is obj:
             return name, False
-    named = sys.modules.get(obj.__module__)
-    for part in obj.__qualname__.split("."):
-        named = getattr(named, part, None)
-    if named is not obj:
+    name = f"{obj.__module__}.{obj.__qualname__}"
+    if loaded_object(name) is not obj:
         raise TypeError(
-            f"`{where}` cannot be saved: {obj!r} is not found by its name, "
-            f"{obj.__module__}.{obj.__qualname__}. Define it at the top level of a module, not in "
-            "a function or as a lambda; or save `unlearner.release()`, which needs less."
+            f"`{where}` cannot be saved: {obj!r} is not found by its name, {name}. Define it at "
+            "the top level of a module, not in a function or as a lambda; or save "
+            "`unlearner.release()`, which needs less."
         )
-    return f"{obj.__module__}.{obj.__qualname__}", True
+    return name, True
+
+
+def loaded_object(name):
+    """What a dotted name stands for in the modules that are loaded, or None."""
+    parts = name.split(".")
+    for i in range(len(parts) - 1, 0, -1):
+        found = sys.modules.get(".".join(parts[:i]))
+        if found is not None:
+            for part in parts[i:]:
+                found = getattr(found, part, None)
+            return found
+    return None
 
 
 class CustomObjects:
