@@ -1,9 +1,8 @@
 import copy
 import json
 import os
-import pickle
 import re
-import warnings
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,6 @@ import pandas as pd
 import pytest
 import torch
 from registry import ALL, WHOLE_CLASSES
-from safetensors.torch import load, save_file
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
@@ -23,7 +21,7 @@ from skorch.callbacks import EarlyStopping, LRScheduler
 from torch import nn
 
 from sklunlearn import BoundaryUnlearner, CertifiedUnlearner, NegGradUnlearner, SISAUnlearner
-from sklunlearn._model_file import FORMAT_VERSION, pack, unpack
+from sklunlearn._model_file import unpack
 from sklunlearn.exceptions import ModelFileError, ReleasedModelError
 from sklunlearn.networks import SmallCNN
 from sklunlearn.persistence import load_model, save_model
@@ -94,13 +92,6 @@ def assert_goes_on_as(unlearner, loaded, X, y, forget):
 
 def describe(path):
     return unpack(path.read_bytes(), path)
-
-
-def forge(path, change):
-    """Write the file anew, with a digest that is right, after a change of the description."""
-    description, tensors = describe(path)
-    change(description, tensors)
-    path.write_bytes(pack(description, tensors))
 
 
 # Round trips
@@ -185,11 +176,10 @@ def test_parameters_come_back(fitted, path):
 
 
 def test_modules_of_all_sorts(X, y, path):
-    class_of = nn.ModuleDict  # of torch, and never called
     layers = nn.Sequential(
         nn.Linear(4, 4), nn.LayerNorm(4), nn.PReLU(), nn.Linear(4, 4, bias=False)
     )
-    layers[3].weight = layers[0].weight  # tied
+    tied.weight = layers[0].weight
     layers[1].requires_grad_(False)
     layers.append(nn.BatchNorm1d(4, dtype=torch.float32)).append(nn.Linear(4, 3))
     layers.register_buffer("not_in_state", torch.arange(3), persistent=False)
@@ -204,7 +194,6 @@ def test_modules_of_all_sorts(X, y, path):
     assert [p.requires_grad for p in again[1].parameters()] == [False, False]
     assert again.not_in_state.tolist() == [0, 1, 2]
     assert "not_in_state" not in again.state_dict()
-    assert class_of is nn.ModuleDict
     assert loaded.fitted_ is loaded.estimator.estimator, "what was one is one again"
 
 
@@ -241,9 +230,7 @@ def own_net(X, y, **params):
 def test_own_modules_are_given_by_the_caller(X, y, path):
     unlearner = own_net(X, y, module__width=5)
     save_model(unlearner, path)
-    with pytest.raises(
-        ModelFileError, match=r"needs test_persistence.Own, .*custom_objects=\[Own\]"
-    ):
+    with pytest.raises(ModelFileError, match=r"needs test_persistence.Own.*=\[Own\]"):
         load_model(path)
     for given in (Own, [Own]):
         loaded = load_model(path, custom_objects=given)
@@ -271,9 +258,7 @@ def test_own_transformers_are_given_by_the_caller(net, X, y, path):
     pipeline = make_pipeline(Halve(), FunctionTransformer(np.tanh), net)
     unlearner = NegGradUnlearner(pipeline, max_epochs=1).fit(X, y, forget=[0])
     save_model(unlearner, path)
-    with pytest.raises(
-        ModelFileError, match=r"needs test_persistence.Halve.*custom_objects=\[Halve\]"
-    ):
+    with pytest.raises(ModelFileError, match=r"needs test_persistence.Halve.*=\[Halve\]"):
         load_model(path)
     loaded = load_model(path, custom_objects=[Halve])
     np.testing.assert_array_equal(loaded.predict_proba(X), unlearner.predict_proba(X))
@@ -300,7 +285,7 @@ def test_nothing_has_a_value_for_each_row(method, net, X, y, path):
 def test_the_folder_of_a_cache_is_not_stored(net, X, y, path, tmp_path):
     unlearner = NegGradUnlearner(net, max_epochs=1, memory=str(tmp_path / "cache"))
     assert round_trip(unlearner.fit(X, y, forget=[0]), path).memory is None
-    assert str(tmp_path / "cache").encode() not in path.read_bytes()
+    assert "memory" not in describe(path)[0]["parameters"]
 
 
 @pytest.mark.parametrize(
@@ -336,185 +321,10 @@ def test_only_fitted_unlearners(path):
 def test_what_is_not_installed_is_named(name, net, X, y, path, monkeypatch):
     unlearner = NegGradUnlearner(make_pipeline(StandardScaler(), net), max_epochs=1)
     save_model(unlearner.fit(X, y, forget=[0]), path)
-    monkeypatch.setitem(__import__("sys").modules, name, None)
+    monkeypatch.setitem(sys.modules, name, None)
     for call in (lambda: save_model(unlearner, path), lambda: load_model(path)):
         with pytest.raises(ImportError, match=r"pip install sklunlearn\[persistence\]"):
             call()
-
-
-def test_a_model_of_a_device_that_is_not_here_is_put_on_the_cpu(fitted, path):
-    fitted = fitted.release()
-    save_model(fitted, path)
-
-    def move(description, tensors):
-        for described in description["objects"]:
-            if "net" in described:
-                described["params"]["device"] = "cuda:77"
-
-    forge(path, move)
-    with pytest.warns(UserWarning, match="'cuda:77', which this machine does not have"):
-        assert load_model(path).net_.device == "cpu"
-
-
-# Files that are not as they were
-
-
-def test_every_flipped_byte_is_found(fitted, X, path):
-    save_model(fitted, path)
-    content, rng = path.read_bytes(), np.random.default_rng(0)
-    places = {*range(300), *rng.integers(len(content), size=700).tolist(), len(content) - 1}
-    for place in places:
-        damaged = bytearray(content)
-        damaged[place] ^= int(rng.integers(1, 256))
-        path.write_bytes(damaged)
-        with pytest.raises(ModelFileError):
-            load_model(path)
-
-
-def test_every_truncation_and_every_addition_is_found(fitted, path):
-    save_model(fitted, path)
-    content = path.read_bytes()
-    for length in {*range(20), *range(20, len(content), 37), len(content) - 1}:
-        path.write_bytes(content[:length])
-        with pytest.raises(ModelFileError):
-            load_model(path)
-    path.write_bytes(content + b"\0")
-    with pytest.raises(ModelFileError, match="not as save_model wrote it"):
-        load_model(path)
-
-
-def test_foreign_files(fitted, path, tmp_path):
-    makers = {
-        "empty": lambda: path.write_bytes(b""),
-        "text": lambda: path.write_text("weights: 3"),
-        "json": lambda: path.write_text('{"__metadata__": {}}'),
-        "long number": lambda: path.write_bytes(b"\xff" * 100),
-        "nested": lambda: path.write_bytes((100_000).to_bytes(8, "little") + b"[" * 100_000),
-        "pickle": lambda: path.write_bytes(pickle.dumps(fitted)),
-        "torch": lambda: torch.save(fitted.net_.module_.state_dict(), path),
-        "safetensors": lambda: save_file(fitted.net_.module_.state_dict(), path),
-    }
-    for name, make in makers.items():
-        make()
-        with pytest.raises(ModelFileError, match="empty" if name == "empty" else "is not a model"):
-            load_model(path)
-    with pytest.raises(ModelFileError, match="is a folder"):
-        load_model(tmp_path)
-    with pytest.raises(FileNotFoundError):
-        load_model(tmp_path / "missing")
-
-
-def test_versions(fitted, path):
-    save_model(fitted, path)
-    content = path.read_bytes()
-    newer = f'"format_version":"{FORMAT_VERSION + 1}"'.encode()
-    path.write_bytes(content.replace(b'"format_version":"1"', newer))
-    with pytest.raises(ModelFileError, match=r"has format version 2, .*install a newer release"):
-        load_model(path)
-
-    path.write_bytes(content)
-    forge(path, lambda description, _: description["versions"].update(torch="1.0.0"))
-    with pytest.warns(UserWarning, match=r"saved with other versions: torch 1\.0\.0 \(here 2"):
-        load_model(path)
-
-
-def test_other_programs_can_read_the_weights(fitted, path):
-    save_model(fitted.release(), path)
-    tensors = load(path.read_bytes())
-    for key, value in fitted.net_.module_.state_dict().items():
-        assert torch.equal(tensors[f"net_.module_.{key}"], value)
-
-
-# Files that were made to do harm
-
-
-class Marker:
-    """Were it ever unpickled, a file would be there."""
-
-    def __init__(self, path):
-        self.path = str(path)
-
-    def __reduce__(self):
-        return Path.touch, (Path(self.path),)
-
-
-@pytest.mark.parametrize("name", ["os.system", "builtins.eval", "posix.system", "antigravity.x"])
-def test_nothing_is_imported_or_called_by_name(fitted, path, name):
-    save_model(fitted, path)
-    content, loaded = path.read_bytes(), set(__import__("sys").modules)
-
-    def call(description, _):
-        description["attributes"]["extra_"] = {
-            "partial": [{"named": name}, ["touch x"], {"dict": []}]
-        }
-
-    def make(description, _):
-        description["objects"].append({"class": name, "params": {"command": "touch x"}})
-        description["attributes"]["extra_"] = {"object": len(description["objects"]) - 1}
-
-    def method(description, _):
-        description["method"] = name
-
-    for change in (call, make, method):
-        path.write_bytes(content)
-        forge(path, change)
-        with pytest.raises(ModelFileError, match="is not known"):
-            load_model(path)
-    assert set(__import__("sys").modules) == loaded
-
-
-def test_methods_cannot_be_replaced(fitted, path):
-    save_model(fitted, path)
-    forge(path, lambda d, _: d["attributes"].update(predict={"named": "print"}))
-    with pytest.raises(ModelFileError, match="predict"):
-        load_model(path)
-
-
-def test_a_pickle_in_the_place_of_preprocessing_is_not_read(net, X, y, path, tmp_path):
-    unlearner = NegGradUnlearner(make_pipeline(StandardScaler(), net), max_epochs=1)
-    save_model(unlearner.fit(X, y, forget=[0]), path)
-    harm = torch.frombuffer(bytearray(pickle.dumps(Marker(tmp_path / "harm"))), dtype=torch.uint8)
-
-    def change(description, tensors):
-        for described in description["objects"]:
-            if "skops" in described:
-                tensors[described["skops"]] = harm.clone()
-
-    forge(path, change)
-    with pytest.raises(ModelFileError, match="no model can be made of it"):
-        load_model(path)
-    assert not (tmp_path / "harm").exists()
-
-
-def test_forged_descriptions_give_the_one_error_or_a_model(fitted, path):
-    save_model(fitted, path)
-    original = path.read_bytes()
-    rng = np.random.default_rng(0)
-    values = [None, -1, 10**9, "x", [], {}, {"object": 0}, {"tuple": 1}, {"named": "MLP"}, True]
-    n_models = 0
-    for _ in range(150):
-        path.write_bytes(original)
-        change = values[rng.integers(len(values))]
-        forge(path, lambda description, _, change=change: replace_one(description, change, rng))
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                load_model(path)
-            n_models += 1
-        except ModelFileError:
-            pass
-    assert n_models < 150
-
-
-def replace_one(node, value, rng):
-    """Put a value in the place of one entry, somewhere in nested dictionaries and lists."""
-    keys = list(node) if isinstance(node, dict) else list(range(len(node)))
-    key = keys[rng.integers(len(keys))]
-    below = node[key]
-    if isinstance(below, (dict, list)) and below and rng.random() < 0.85:
-        replace_one(below, value, rng)
-    else:
-        node[key] = value
 
 
 # The page of the documentation
