@@ -176,9 +176,8 @@ def test_parameters_come_back(fitted, path):
 
 
 def test_modules_of_all_sorts(X, y, path):
-    layers = nn.Sequential(
-        nn.Linear(4, 4), nn.LayerNorm(4), nn.PReLU(), nn.Linear(4, 4, bias=False)
-    )
+    tied = nn.Linear(4, 4, bias=False)
+    layers = nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4), nn.PReLU(), tied)
     tied.weight = layers[0].weight
     layers[1].requires_grad_(False)
     layers.append(nn.BatchNorm1d(4, dtype=torch.float32)).append(nn.Linear(4, 3))
