@@ -112,8 +112,8 @@ def append_records(path, unlearner, X=None, *, forget=None, metrics=None):
         extra["metrics"] = _check_metrics(metrics)
 
     def make_bodies(entries):
-        known = [entry["record"] for entry in entries]
-        new = [record for record in records if record not in known]
+        known = {json.dumps(entry["record"], sort_keys=True) for entry in entries}
+        new = [r for r in records if json.dumps(r, sort_keys=True) not in known]
         if extra and (not new or new[-1] is not records[-1]):
             raise ValueError(
                 f"{path} has the last record already, or there is none: what belongs to a record "

@@ -90,7 +90,7 @@ def test_metrics(unlearner, X, y, log):
         ({"X": [[0.0]]}, "only together"),
         ({"forget": [0]}, "only together"),
         ({"X": [[0.0], [1.0]], "forget": [0, 1]}, "marks 2 rows, but the last request .* 1:"),
-        ({"X": [[0.0]], "forget": [1]}, "out of range|between 0"),
+        ({"X": [[0.0]], "forget": [1]}, "indices go from 0 to 0"),
         ({"X": [0.0], "forget": [0]}, r"for one row pass \[x\]"),
         ({"metrics": {"now": {}}}, '"before"'),
         ({"metrics": {"after": {"accuracy": np.nan}}}, "must be a finite number, got nan"),
@@ -162,11 +162,8 @@ def test_records_without_digests_are_named(log, X):
     append_records(log, {"requested_at": "2"}, X, forget=[0])
     with pytest.warns(UserWarning, match=r"The records \[1\] .* have no digests"):
         assert was_forgotten(log, X[:2]) == [[2], []]
-    with (
-        pytest.warns(UserWarning, match="have no digests"),
-        pytest.raises(ValueError, match=r"\(4,\), expected \(n_samples, ...\)"),
-    ):
-        was_forgotten(log, X[0]) or verify_records(log)
+    with pytest.raises(ValueError, match=r"\(4,\), expected \(n_samples, ...\)"):
+        was_forgotten(log, X[0])
 
 
 # A log that is not as it was
@@ -258,7 +255,7 @@ def test_a_log_that_is_missing_or_something_else(tmp_path):
     with pytest.raises(FileNotFoundError):
         verify_records(tmp_path / "missing")
     (tmp_path / "other").write_bytes(b"\x80\x04\x95\n\xff")
-    with pytest.raises(AuditLogError, match="line 1 was edited.*line 2 is incomplete"):
+    with pytest.raises(AuditLogError, match=r"line 1 was edited.*line 2 is incomplete"):
         verify_records(tmp_path / "other")
     (tmp_path / "empty").touch()
     assert verify_records(tmp_path / "empty") == "0" * 64
@@ -299,7 +296,7 @@ def test_a_full_disk_leaves_the_log_as_it_was(five, room):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_killed_processes_leave_whole_files_and_a_whole_log(tmp_path):
+def test_killed_processes_leave_whole_files_and_those_that_write_at_once_one_chain(tmp_path):
     command = [sys.executable, FAULTS, tmp_path, str(KILLS)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
@@ -307,18 +304,4 @@ def test_killed_processes_leave_whole_files_and_a_whole_log(tmp_path):
     assert counts["kills"] == KILLS
     assert counts["in_atomic_write"] + counts["in_save_model"] > 0, "no kill met a write"
     assert counts["appended"] > 0
-
-
-def test_processes_that_append_at_once_make_one_chain(log):
-    pytest.importorskip("fcntl")
-    code = (
-        "import sys\n"
-        "from sklunlearn.audit import append_records\n"
-        "for i in range(40):\n"
-        "    append_records(sys.argv[1], {'requested_at': f'{sys.argv[2]}.{i}'})\n"
-    )
-    writers = [subprocess.Popen([sys.executable, "-c", code, log, str(i)]) for i in range(2)]
-    assert [writer.wait() for writer in writers] == [0, 0]
-    verify_records(log)
-    written = {entry["record"]["requested_at"] for entry in entries_of(log)}
-    assert written == {f"{writer}.{i}" for writer in range(2) for i in range(40)}
+    assert counts["appended_at_once"] == 3 * 40

@@ -94,6 +94,28 @@ def kill_append(path, rng, X):
     return len(reported), len(caught)
 
 
+def append_at_once(path, n_writers, n_records):
+    """Number of records in a log that several processes have written to at the same time."""
+    children = []
+    for writer in range(n_writers):
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                for i in range(n_records):
+                    append_records(path, {"requested_at": f"{writer}.{i}"})
+                status = 0
+            finally:
+                os._exit(status)
+        children.append(child)
+    assert all(os.waitpid(child, 0)[1] == 0 for child in children)
+    verify_records(path)
+    entries = [json.loads(line) for line in path.read_text().splitlines()]
+    writers = [entry["record"]["requested_at"].partition(".")[0] for entry in entries]
+    assert writers != sorted(writers), "one came after the other"
+    return len({entry["record"]["requested_at"] for entry in entries})
+
+
 def left_behind(folder):
     """Number of temporary files, each the trace of a kill in the middle of a write."""
     temporary = list(folder.glob(".*.tmp"))
@@ -128,6 +150,7 @@ def main(folder, n_kills):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the records without rows
         assert was_forgotten(log, X[:1])[0][0] == 1
+    counts["appended_at_once"] = append_at_once(folder / "at_once.jsonl", 3, 40)
     counts["lines"] = len(log.read_text().splitlines())
     print(json.dumps(counts))
 
