@@ -61,6 +61,7 @@ whatever the pickle holds. :func:`load_model` needs no such trust.
 # What a file leaves out: `memory` names a folder of pickles, which a request after loading would
 # read; the others hold a value or more of each forgotten row, or the course of a training.
 _LEFT_OUT = {"memory", "history_", "forget_loss_", "search_", "distances_"}
+_LEFT_OUT |= {"_metadata_request"}  # an object of scikit-learn's own, which changes with it
 
 
 def save_model(unlearner, path):
@@ -98,8 +99,9 @@ def save_model(unlearner, path):
     row. :func:`load_model` compares them again.
 
     Left out are `history_` and the histories of the nets, the state of optimizers and callbacks,
-    `memory`, and what has a value for each forgotten row: `forget_loss_`, `distances_`, `search_`.
-    No result depends on them: requests after loading give the weights that they would have given.
+    `memory`, requests for metadata (``set_fit_request``), and what has a value for each forgotten
+    row: `forget_loss_`, `distances_`, `search_`. Unlearning does not depend on them: requests after
+    loading give the weights that they would have given.
 
     References
     ----------
@@ -219,9 +221,11 @@ def _build(description, tensors, custom, path):
         method = decoder.find(description["method"], BaseUnlearner)
         unlearner = method(**decoder.decode_all(description["parameters"]))
         attributes = decoder.decode_all(description["attributes"])
-        clash = [name for name in attributes if hasattr(method, name)]
+        clash = [name for name in attributes if callable(getattr(method, name, None))]
         if clash or weights_digest(attributes["net_"]) != description["weights_digest"]:
-            raise ValueError(f"its network does not have the weights that were saved {clash}")
+            raise ValueError(
+                f"its network has other weights, or it has methods of its own, {clash}"
+            )
         vars(unlearner).update(attributes)
         _compare_probe(unlearner, description["probe"])
     except (ModelFileError, ImportError):

@@ -3,6 +3,7 @@ import json
 import os
 import re
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from registry import ALL, WHOLE_CLASSES
+from sklearn import config_context
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
@@ -240,6 +242,22 @@ def test_own_modules_are_given_by_the_caller(X, y, path):
         load_model(path, custom_objects=["Own"])
 
 
+class OwnUnlearner(NegGradUnlearner):
+    def _finish(self, run):
+        self.finished_ = {"phases": ("one", 2)}
+
+
+def test_own_methods_are_given_by_the_caller(net, X, y, path):
+    unlearner = OwnUnlearner(net, max_epochs=1, random_state=0).fit(X, y, forget=[0])
+    save_model(unlearner, path)
+    with pytest.raises(ModelFileError, match=r"custom_objects=\[OwnUnlearner\]"):
+        load_model(path)
+    loaded = load_model(path, custom_objects=[OwnUnlearner])
+    assert type(loaded) is OwnUnlearner
+    assert loaded.finished_ == {"phases": ("one", 2)}
+    assert_goes_on_as(unlearner, loaded, X, y, [3])
+
+
 def test_another_class_of_the_same_name_is_noticed(X, y, path):
     save_model(own_net(X, y), path)
 
@@ -308,6 +326,13 @@ def test_what_cannot_be_saved_is_named_and_the_file_stays(fitted, path, change, 
     assert os.listdir(path.parent) == [path.name]
 
 
+def test_requests_for_metadata_are_no_obstacle(net, X, y, path):
+    with config_context(enable_metadata_routing=True):
+        unlearner = NegGradUnlearner(net, max_epochs=1).set_fit_request(forget=False)
+        unlearner = unlearner.fit(X, y).unlearn(X, y, forget=[0])
+    assert round_trip(unlearner, path).predict(X).tolist() == unlearner.predict(X).tolist()
+
+
 def test_only_fitted_unlearners(path):
     with pytest.raises(NotFittedError):
         save_model(NegGradUnlearner(), path)
@@ -332,8 +357,10 @@ def test_what_is_not_installed_is_named(name, net, X, y, path, monkeypatch):
 def test_the_code_of_the_page_runs(X, y, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), flags=re.DOTALL | re.MULTILINE)
-    names = {}
+    page = types.ModuleType("page")  # as classes are looked up by their names
+    monkeypatch.setitem(sys.modules, "page", page)
+    names = vars(page)
     for block in blocks:
         exec(block, names)
-    assert len(blocks) >= 4
+    assert len(blocks) == 6
     assert isinstance(names["unlearner"], BoundaryUnlearner)
