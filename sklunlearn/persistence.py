@@ -223,9 +223,7 @@ def _build(description, tensors, custom, path):
         attributes = decoder.decode_all(description["attributes"])
         clash = [name for name in attributes if callable(getattr(method, name, None))]
         if clash or weights_digest(attributes["net_"]) != description["weights_digest"]:
-            raise ValueError(
-                f"its network has other weights, or it has methods of its own, {clash}"
-            )
+            raise ValueError(f"it has other weights than were saved, or own methods {clash}")
         vars(unlearner).update(attributes)
         _compare_probe(unlearner, description["probe"])
     except (ModelFileError, ImportError):
