@@ -286,6 +286,15 @@ def test_a_line_of_which_only_the_end_is_missing_is_kept(five):
     assert verify_records(log) == entries_of(log)[5]["digest"]
 
 
+def test_what_was_returned_from_is_on_the_disk(log, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_size))
+    for i in range(2):
+        append_records(log, {"requested_at": str(i)})
+        assert log.stat().st_size in synced
+    assert len(synced) == 3, "the file twice, its new folder once"
+
+
 @pytest.mark.parametrize("room", [0, 1, 100])
 def test_a_full_disk_leaves_the_log_as_it_was(five, room):
     log, lines = five

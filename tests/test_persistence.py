@@ -118,6 +118,7 @@ def test_every_method_predicts_the_same_and_goes_on_the_same(method, net, X, y, 
     with pytest.raises(ReleasedModelError):
         loaded.unlearn(X, y, forget=forget)
     assert repr(loaded) == repr(released)
+    assert (loaded.net_.optimizer_, loaded.net_.callbacks_, loaded.net_.history_) == (None, [], [])
 
 
 @pytest.mark.parametrize("make", [NegGradUnlearner, SISAUnlearner, CertifiedUnlearner])
@@ -181,6 +182,7 @@ def test_modules_of_all_sorts(X, y, path):
     tied = nn.Linear(4, 4, bias=False)
     layers = nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4), nn.PReLU(), tied)
     tied.weight = layers[0].weight
+    tied.parents = [layers]
     layers[1].requires_grad_(False)
     layers.append(nn.BatchNorm1d(4, dtype=torch.float32)).append(nn.Linear(4, 3))
     layers.register_buffer("not_in_state", torch.arange(3), persistent=False)
@@ -192,6 +194,7 @@ def test_modules_of_all_sorts(X, y, path):
     np.testing.assert_array_equal(loaded.predict_proba(X), unlearner.predict_proba(X))
     again = loaded.net_.module_
     assert again[3].weight is again[0].weight
+    assert again[3].parents[0] is again
     assert [p.requires_grad for p in again[1].parameters()] == [False, False]
     assert again.not_in_state.tolist() == [0, 1, 2]
     assert "not_in_state" not in again.state_dict()
