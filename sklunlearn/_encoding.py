@@ -204,7 +204,10 @@ class Encoder:
             try:
                 data = skops.dumps(step)
                 unknown = skops.get_untrusted_types(data=data)
-                self.custom.update({name: loaded_object(name) for name in unknown})
+                custom = {name: loaded_object(name) for name in unknown}
+                if lost := [name for name, obj in custom.items() if obj is None]:
+                    raise TypeError(f"{lost} are not found by their names")
+                self.custom.update(custom)
             except Exception as error:
                 raise _refusal(where, step, f"skops says: {error}.") from error
             index = len(self.objects)

@@ -1,4 +1,5 @@
 import copy
+import functools
 import json
 import os
 import re
@@ -121,7 +122,11 @@ def test_every_method_predicts_the_same_and_goes_on_the_same(method, net, X, y, 
     assert (loaded.net_.optimizer_, loaded.net_.callbacks_, loaded.net_.history_) == (None, [], [])
 
 
-@pytest.mark.parametrize("make", [NegGradUnlearner, SISAUnlearner, CertifiedUnlearner])
+@pytest.mark.parametrize(
+    "make",
+    [NegGradUnlearner, functools.partial(SISAUnlearner, n_shards=2), CertifiedUnlearner],
+    ids=["NegGrad", "SISA", "Certified"],
+)
 @pytest.mark.parametrize("kind", ["default", "pipeline", "frozen pipeline"])
 def test_default_networks_and_pipelines(make, kind, net, X, y, forget, path):
     estimator = None if kind == "default" else make_pipeline(StandardScaler(), net)
@@ -327,6 +332,14 @@ def test_what_cannot_be_saved_is_named_and_the_file_stays(fitted, path, change, 
         save_model(fitted, path)
     assert path.read_bytes() == b"old"
     assert os.listdir(path.parent) == [path.name]
+
+
+def test_a_transformer_without_a_name_is_refused(net, X, y, path):
+    pipeline = make_pipeline(FunctionTransformer(lambda X: X / 2), net)
+    unlearner = NegGradUnlearner(pipeline, max_epochs=1).fit(X, y, forget=[0])
+    with pytest.raises(TypeError, match=r"functiontransformer` cannot be saved.*lambda"):
+        save_model(unlearner, path)
+    assert not path.exists()
 
 
 def test_requests_for_metadata_are_no_obstacle(net, X, y, path):
