@@ -107,9 +107,22 @@ class BaseComposition(BaseUnlearner, _BaseComposition):
         other.estimator = estimator
         return BaseUnlearner._train(other, X, y)
 
+    def _check_composition(self):
+        """Raise an error unless there are members, with suitable names."""
+        if not self.estimators or not all(
+            isinstance(item, (tuple, list)) and len(item) == 2 and isinstance(item[0], str)
+            for item in self.estimators
+        ):
+            raise ValueError(
+                "`estimators` must be a list of (name, unlearner), with at least one; got "
+                f"{self.estimators!r}."
+            )
+        self._validate_names([name for name, _ in self.estimators])
+
     def _restart(self):
         super()._restart()
         if hasattr(self, "estimators_"):  # not yet during the fit
+            self._check_composition()
             self._change_members(lambda member: member._restart())
 
     def _update_members(self):

@@ -424,15 +424,7 @@ class ComposedUnlearner(BaseComposition):
 
     def _check_composition(self):
         """Raise an error unless the members, and what is said of them, make sense."""
-        if not self.estimators or not all(
-            isinstance(item, (tuple, list)) and len(item) == 2 and isinstance(item[0], str)
-            for item in self.estimators
-        ):
-            raise ValueError(
-                "`estimators` must be a list of (name, unlearner), with at least one; got "
-                f"{self.estimators!r}."
-            )
-        self._validate_names([name for name, _ in self.estimators])
+        super()._check_composition()
         names = self._get_names()
         if reserved := sorted({"auto", "merged", "finetuned"}.intersection(names)):
             raise ValueError(
