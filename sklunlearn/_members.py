@@ -86,6 +86,12 @@ def check_same_features(names, members, composition):
 
 def check_same_architecture(names, members):
     """Raise a ValueError unless the networks of fitted members can be merged into one."""
+    for name, member in zip(names, members, strict=True):
+        if member.net_._modules != ["module"]:
+            raise ValueError(
+                f"The net of the member {name!r} has several modules, {member.net_._modules}, "
+                "which cannot be merged: put them into one module."
+            )
     first, described = members[0], _describe(members[0].net_)
     for name, member in zip(names[1:], members[1:], strict=True):
         other = _describe(member.net_)

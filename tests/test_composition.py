@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from composing import BatchNormNet, Fails, Shift, assert_same, initialized, state
+from composing import BatchNormNet, Fails, Shift, assert_same, initialized, shifted, state
 from sklearn import config_context
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
@@ -236,6 +236,18 @@ def test_search_over_methods_and_parameters_of_members(routing, trained_net, X, 
     assert len(search.cv_results_["params"]) == 9
     assert hasattr(search.best_estimator_, "estimators_")
     assert not hasattr(composed, "estimators_")
+
+
+def test_partial_unlearn_goes_on_from_where_the_members_ended(composed, start, X, y, forget):
+    composed.unlearn(X, y, forget=forget)
+    for request, times in (("partial_unlearn", 2), ("partial_unlearn", 3), ("unlearn", 1)):
+        getattr(composed, request)(X, y, forget=forget)
+        for seed, member in enumerate(composed.estimators_):
+            net = start
+            for _ in range(times):
+                net = shifted(net, 0.01, seed)
+            assert_same(member.net_, net)
+    assert len(composed.records_) == 4
 
 
 # Requests that fail

@@ -7,6 +7,7 @@ from composing import BatchNormNet, Shift, initialized, shifted
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from skorch import NeuralNetClassifier
 from torch import nn
 
 from sklunlearn import FineTuneUnlearner
@@ -91,6 +92,23 @@ def test_networks_of_different_architectures(start, X, y, other, expected):
     another.net_.module_ = other()
     with pytest.raises(ValueError, match=f"'a' and 'c' have different.*{expected}.*'vote'"):
         check_same_architecture(["a", "b", "c"], [member, same, another])
+
+
+class TwoModules(NeuralNetClassifier):
+    def initialize_module(self):
+        super().initialize_module()
+        self.other_ = nn.Linear(4, 4)
+        return self
+
+    def infer(self, x, **params):
+        return self.module_(self.other_(x), **params)
+
+
+def test_a_net_of_several_modules(start, X, y):
+    two = TwoModules(nn.Linear(4, 3), criterion=nn.CrossEntropyLoss, classes=[0, 1, 2])
+    member = fitted(two.initialize(), X, y)
+    with pytest.raises(ValueError, match=r"'b' has several modules, \['module', 'other'\]"):
+        check_same_architecture(["a", "b"], [fitted(start, X, y), member])
 
 
 def pipeline(net, X, *steps):
