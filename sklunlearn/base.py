@@ -33,7 +33,7 @@ from sklunlearn._training import (
 )
 from sklunlearn._validation import check_X, check_X_y, encode_labels, find_classes
 from sklunlearn.exceptions import ReleasedModelError
-from sklunlearn.requests import check_forget
+from sklunlearn.requests import ForgetRequest, check_forget
 
 __all__ = ["BaseUnlearner"]
 
@@ -82,8 +82,8 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
         Wall-clock seconds that the last request took, without the evaluation of `forget_loss_`.
     records_ : list of dict
         One record a request, in order: when it was, the method and its parameters, how many rows
-        were forgotten and retained, SHA-256 digests of the weights before and after, seconds and
-        versions. No data.
+        were forgotten and retained, SHA-256 digests of the weights before and after, seconds,
+        versions and, where it was passed, the ForgetRequest as a dictionary. No data.
     request_types : tuple of {"class", "rows"}
         Kinds of requests that the method is made for; the same for all instances.
 
@@ -213,7 +213,7 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
         if forget is not None:
             self._forget(X, y, forget)
 
-    def unlearn(self, X, y=None, *, forget):
+    def unlearn(self, X, y=None, *, forget, request=None):
         """Forget rows, starting from the model that :meth:`fit` trained.
 
         Parameters
@@ -224,6 +224,8 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
             Class labels. May be left out for a Dataset.
         forget : array-like of shape (n_samples,), dtype bool, or of row indices
             Which rows to forget. The others are to be retained.
+        request : ForgetRequest, default=None
+            Where `forget` came from, as ``forget=request.mask(...)``, for the record.
 
         Returns
         -------
@@ -243,9 +245,9 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
         -----
         Whatever the error, also a KeyboardInterrupt, the model is as it was before the call.
         """
-        return self._request(X, y, forget, restart=True)
+        return self._request(X, y, forget, request, restart=True)
 
-    def partial_unlearn(self, X, y=None, *, forget):
+    def partial_unlearn(self, X, y=None, *, forget, request=None):
         """Forget rows, starting from where the last request ended: a stream of requests.
 
         Parameters
@@ -257,6 +259,8 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
             Class labels. May be left out for a Dataset.
         forget : array-like of shape (n_samples,), dtype bool, or of row indices
             Which rows to forget. The others are to be retained.
+        request : ForgetRequest, default=None
+            Where `forget` came from, as ``forget=request.mask(...)``, for the record.
 
         Returns
         -------
@@ -268,10 +272,15 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
         NotFittedError, TypeError, ValueError, DivergenceError
             As :meth:`unlearn`; the model is then as it was before the call.
         """
-        return self._request(X, y, forget, restart=False)
+        return self._request(X, y, forget, request, restart=False)
 
-    def _request(self, X, y, forget, *, restart):
+    def _request(self, X, y, forget, request, *, restart):
         check_is_fitted(self, "net_")
+        if not isinstance(request, ForgetRequest | None):
+            raise TypeError(
+                f"`request` must be a ForgetRequest or None, got {type(request).__name__}: pass "
+                "the rows as `forget`."
+            )
         if not hasattr(self, "fitted_"):
             raise ReleasedModelError(
                 f"This {type(self).__name__} was released: it carries no original model to "
@@ -284,11 +293,11 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
         forget = check_forget(forget, len(y), allow_all=not self._needs_retain())
         if restart:
             new._restart()
-        new._forget(X, y, forget)
+        new._forget(X, y, forget, request)
         self.__dict__ = new.__dict__
         return self
 
-    def _forget(self, X, y, forget):
+    def _forget(self, X, y, forget, request=None):
         """Unlearn from the current network, and put down what happened."""
         start = self.net_
         requested_at = datetime.datetime.now(datetime.UTC)
@@ -309,7 +318,7 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
         self.forget_loss_ = forward(
             net, rows, lambda net, output, batch: cross_entropy_of(net, output, batch.y)
         )
-        record = make_record(self, requested_at, forget, start)
+        record = make_record(self, requested_at, forget, start, request)
         self.records_ = [*self.records_, record]
 
     def _train(self, X, y):

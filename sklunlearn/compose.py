@@ -284,12 +284,14 @@ class ComposedUnlearner(BaseComposition):
         with self._holding_out(X_val, y_val, forget_val):
             return super().fit(X, y, forget=forget)
 
-    def unlearn(self, X, y=None, *, forget, X_val=None, y_val=None, forget_val=None):
+    def unlearn(
+        self, X, y=None, *, forget, request=None, X_val=None, y_val=None, forget_val=None
+    ):
         """Forget rows, starting from the model that :meth:`fit` trained.
 
         Parameters
         ----------
-        X, y, forget
+        X, y, forget, request
             See :meth:`sklunlearn.base.BaseUnlearner.unlearn`.
         X_val, y_val, forget_val
             See :meth:`fit`.
@@ -304,14 +306,16 @@ class ComposedUnlearner(BaseComposition):
             As :meth:`sklunlearn.base.BaseUnlearner.unlearn`; the model is then as it was.
         """
         with self._holding_out(X_val, y_val, forget_val):
-            return super().unlearn(X, y, forget=forget)
+            return super().unlearn(X, y, forget=forget, request=request)
 
-    def partial_unlearn(self, X, y=None, *, forget, X_val=None, y_val=None, forget_val=None):
+    def partial_unlearn(
+        self, X, y=None, *, forget, request=None, X_val=None, y_val=None, forget_val=None
+    ):
         """Forget rows; each member goes on from where its last request ended.
 
         Parameters
         ----------
-        X, y, forget
+        X, y, forget, request
             See :meth:`sklunlearn.base.BaseUnlearner.partial_unlearn`.
         X_val, y_val, forget_val
             See :meth:`fit`.
@@ -326,7 +330,7 @@ class ComposedUnlearner(BaseComposition):
             As :meth:`sklunlearn.base.BaseUnlearner.unlearn`; the model is then as it was.
         """
         with self._holding_out(X_val, y_val, forget_val):
-            return super().partial_unlearn(X, y, forget=forget)
+            return super().partial_unlearn(X, y, forget=forget, request=request)
 
     @contextlib.contextmanager
     def _holding_out(self, X_val, y_val, forget_val):
@@ -387,8 +391,8 @@ class ComposedUnlearner(BaseComposition):
             self.scores_["finetuned"] = rows.scores(merged)
         return merged
 
-    def _forget(self, X, y, forget):
-        super()._forget(X, y, forget)
+    def _forget(self, X, y, forget, request=None):
+        super()._forget(X, y, forget, request)
         donors = {str(part): name for part, name in enumerate(getattr(self, "donors_", []))}
         self.records_[-1] = self.records_[-1] | {"scores": self.scores_, "donors": donors}
 
