@@ -5,18 +5,23 @@ from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils import Bunch, check_random_state
-from sklearn.utils._repr_html.estimator import _VisualBlock
 from sklearn.utils.metaestimators import _BaseComposition
 
 from sklunlearn._members import (
     check_members,
     check_same_architecture,
     check_same_classes,
+    check_same_features,
     is_frozen,
 )
 from sklunlearn._nets import shallow_copy
 from sklunlearn._training import hash_of
 from sklunlearn.base import BaseUnlearner
+
+try:
+    from sklearn.utils._repr_html.estimator import _VisualBlock
+except ImportError:  # scikit-learn 1.6
+    from sklearn.utils._estimator_html_repr import _VisualBlock
 
 __all__ = ["BaseComposition"]
 
@@ -92,6 +97,8 @@ class BaseComposition(BaseUnlearner, _BaseComposition):
                 member.set_params(random_state=random.randint(np.iinfo(np.int32).max))
             members.append(member.fit(X, self.classes_[y]))
         self._set_members(members)
+        named = check_members(self.estimators)
+        self._frozen_at_fit = {name for name, member in named if is_frozen(member)}
 
     def _train_another(self, estimator, X, y):
         if isinstance(estimator, FrozenEstimator):
@@ -100,10 +107,27 @@ class BaseComposition(BaseUnlearner, _BaseComposition):
         other.estimator = estimator
         return BaseUnlearner._train(other, X, y)
 
+    def _check_composition(self):
+        """Raise an error unless there are members, with suitable names."""
+        if not self.estimators or not all(
+            isinstance(item, (tuple, list)) and len(item) == 2 and isinstance(item[0], str)
+            for item in self.estimators
+        ):
+            raise ValueError(
+                "`estimators` must be a list of (name, unlearner), with at least one; got "
+                f"{self.estimators!r}."
+            )
+        self._validate_names([name for name, _ in self.estimators])
+
     def _restart(self):
         super()._restart()
         if hasattr(self, "estimators_"):  # not yet during the fit
+            self._check_composition()
             self._change_members(lambda member: member._restart())
+
+    def _update_members(self):
+        """Take over what was set since the last request."""
+        self._change_members(lambda member: None)
 
     def _unlearn_members(self, X, y, forget):
         """Make the members that are not frozen forget, each from where it is."""
@@ -120,10 +144,16 @@ class BaseComposition(BaseUnlearner, _BaseComposition):
                 "call `fit` again."
             )
         members = []
-        for (_, given), member in zip(named, self.estimators_, strict=True):
+        for (name, given), member in zip(named, self.estimators_, strict=True):
             if is_frozen(given):
                 members.append(given.estimator)
                 continue
+            if type(given) is not type(member) or name in self._frozen_at_fit:
+                raise ValueError(
+                    f"The member {name!r} is now {given!r}, but was "
+                    f"{'frozen' if name in self._frozen_at_fit else repr(member)} when the "
+                    "composition was fitted: call `fit` again."
+                )
             member = shallow_copy(member)
             # A parameter may have been set since the fit, as it may of any unlearner.
             params = clone(given).get_params(deep=False)
@@ -137,6 +167,7 @@ class BaseComposition(BaseUnlearner, _BaseComposition):
         """Keep fitted members, if their networks suit each other."""
         names = self._get_names()
         check_same_classes(names, members, self.classes_)
+        check_same_features(names, members, self)
         if self.method != "vote":
             check_same_architecture(names, members)
         self.estimators_ = members

@@ -1,5 +1,7 @@
 """The ways in which a composition makes one network of those of its members."""
 
+from numbers import Integral
+
 import numpy as np
 
 from sklunlearn._ensemble import make_ensemble
@@ -9,7 +11,7 @@ from sklunlearn._training import split_pipeline
 from sklunlearn.embeddings import find_cut
 from sklunlearn.trainable import head_module
 
-__all__ = ["METHODS", "check_weights", "find_cuts", "vote"]
+__all__ = ["METHODS", "check_weights", "find_cuts", "find_parts", "get_weights", "vote"]
 
 
 def find_cuts(module, cut):
@@ -29,13 +31,18 @@ def find_cuts(module, cut):
     Raises
     ------
     ValueError
-        If there is no such submodule, or one is named twice.
+        If there is no such submodule, one is named twice, or a cut is none of these.
     """
     names = []
     for each in cut if isinstance(cut, list) else [cut]:
         if isinstance(each, str):
             find_cut(module, each)
             names.append(each)
+        elif isinstance(each, bool) or not isinstance(each, Integral | None):
+            raise ValueError(
+                f"cut={cut!r}: each cut must be the name of a submodule, an int (the k-th last "
+                f"layer) or None (the last layer), got {each!r}."
+            )
         else:
             names.append(head_module(module, 1 if each is None else each)[0])
     if not names or len(set(names)) < len(names):
@@ -58,7 +65,11 @@ def check_weights(composition):
     if weights is None or method in ("graft", "interpolate"):
         return
     n = len(composition.estimators)
-    if np.shape(weights) != (n,) or not np.isfinite(np.asarray(weights, dtype=float)).all():
+    try:
+        given = np.asarray(weights, dtype=np.float64)
+    except (TypeError, ValueError):  # not numbers, or lists of different lengths
+        given = np.empty(0)
+    if given.shape != (n,) or not np.isfinite(given).all():
         raise ValueError(
             f"`weights` must be {n} finite numbers, one for each of `estimators`; got {weights!r}."
         )
@@ -69,14 +80,9 @@ def check_weights(composition):
         )
 
 
-def _graft(composition, nets, rows):
-    names = composition._get_names()
-    cuts = find_cuts(nets[0].module_, composition.cut)
-    encoder, head = composition.encoder, composition.head
-    if "auto" in (head, *([encoder] if isinstance(encoder, str) else encoder)):
-        scores = {name: rows.scores(net) for name, net in zip(names, nets, strict=True)}
-        composition.scores_.update(scores)
-        chosen = best_retainer(scores)
+def find_parts(composition, net):
+    """The cuts of a graft, and what `encoder` says of each part before the last of them."""
+    cuts, encoder = find_cuts(net.module_, composition.cut), composition.encoder
     if isinstance(encoder, str):
         encoder = [encoder] * len(cuts)
     if len(encoder) != len(cuts):
@@ -84,7 +90,17 @@ def _graft(composition, nets, rows):
             f"`encoder` names {len(encoder)} members for the {len(cuts)} parts before the last "
             f"cut: pass one for each, or one name for all. The cuts are {cuts}."
         )
-    encoder = [chosen if name == "auto" else name for name in encoder]
+    return cuts, encoder
+
+
+def _graft(composition, nets, rows):
+    names = composition._get_names()
+    cuts, encoder = find_parts(composition, nets[0])
+    head = composition.head
+    if "auto" in (head, *encoder):
+        scores = {name: rows.scores(net) for name, net in zip(names, nets, strict=True)}
+        composition.scores_.update(scores)
+        encoder = [best_retainer(scores) if name == "auto" else name for name in encoder]
     if head == "auto":
         head = best_forgetter(scores, composition.forget_target)
     composition.donors_ = [*encoder, head]

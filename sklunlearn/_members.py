@@ -2,13 +2,12 @@
 
 import itertools
 
-import joblib
 import numpy as np
 import torch
 from sklearn.frozen import FrozenEstimator
 
 from sklunlearn._nets import weights_digest
-from sklunlearn._training import split_pipeline
+from sklunlearn._training import hash_of, split_pipeline
 from sklunlearn.base import BaseUnlearner
 from sklunlearn.embeddings import embed
 
@@ -18,6 +17,7 @@ __all__ = [
     "check_members",
     "check_same_architecture",
     "check_same_classes",
+    "check_same_features",
     "have_same_ancestor",
     "is_frozen",
     "similarity_of_embeddings",
@@ -72,8 +72,26 @@ def check_same_classes(names, members, classes):
             )
 
 
+def check_same_features(names, members, composition):
+    """Raise a ValueError unless fitted members take rows of as many features as a composition."""
+    expected = getattr(composition, "n_features_in_", None)
+    for name, member in zip(names, members, strict=True):
+        n_features = getattr(member, "n_features_in_", None)
+        if n_features != expected:
+            raise ValueError(
+                f"The member {name!r} was fitted to rows of {n_features} features, but the "
+                f"composition to rows of {expected}: members must take the same rows."
+            )
+
+
 def check_same_architecture(names, members):
     """Raise a ValueError unless the networks of fitted members can be merged into one."""
+    for name, member in zip(names, members, strict=True):
+        if member.net_._modules != ["module"]:
+            raise ValueError(
+                f"The net of the member {name!r} has several modules, {member.net_._modules}, "
+                "which cannot be merged: put them into one module."
+            )
     first, described = members[0], _describe(members[0].net_)
     for name, member in zip(names[1:], members[1:], strict=True):
         other = _describe(member.net_)
@@ -86,7 +104,7 @@ def check_same_architecture(names, members):
                 "method='vote' composes such members."
             )
         ours, theirs = first.preprocessing_, member.preprocessing_
-        if ours is not theirs and joblib.hash(ours) != joblib.hash(theirs):
+        if ours is not theirs and hash_of(ours) != hash_of(theirs):
             raise ValueError(
                 f"The members {names[0]!r} and {name!r} preprocess the rows differently, so that "
                 "their networks do not take the same input: compose members that were made from "

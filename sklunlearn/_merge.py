@@ -2,7 +2,6 @@
 
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.optim.swa_utils import update_bn
 
 from sklunlearn._nets import copy_net
 
@@ -30,12 +29,14 @@ def graft(nets, cuts):
         If a part has no parameter, or a parameter belongs to two parts.
     """
     module = nets[0].module_
-    order = [name for name, _ in module.named_modules()]
+    # A layer that is used twice has two names, and so have its weights.
+    named = list(module.named_modules(remove_duplicate=False))
+    order = [name for name, _ in named]
     starts = [order.index(cut) for cut in cuts]
     part_of_module = {name: sum(i >= s for s in starts) for i, name in enumerate(order)}
     part_of = {
         f"{name}.{key}".removeprefix("."): part_of_module[name]
-        for name, submodule in module.named_modules()
+        for name, submodule in named
         for key in [*submodule._parameters, *submodule._buffers]
     }
     parts_of_parameter = {}
@@ -88,7 +89,7 @@ def add_differences(start, nets, weights, trim=0.0, elect_sign=False):
     -------
     net : skorch.NeuralNetClassifier
     """
-    parameters = dict(start.module_.named_parameters())
+    parameters = dict(start.module_.named_parameters(remove_duplicate=False))
     smallest = [_trim_threshold(start, net, trim) for net in nets]
 
     def moved(key, values):
@@ -103,7 +104,9 @@ def add_differences(start, nets, weights, trim=0.0, elect_sign=False):
                 difference[(value - origin).abs() < least] = 0
             differences.append(difference)
         if not (elect_sign and key in parameters):
-            return origin.double() + sum(differences)
+            end = origin.double() + sum(differences)
+            # Variances that all went down may together go below zero.
+            return end.clamp_min(0) if key.endswith("running_var") else end
         elected = sum(differences).sign()
         agreeing = [difference.sign() == elected for difference in differences]
         total = sum(d * agrees for d, agrees in zip(differences, agreeing, strict=True))
@@ -139,15 +142,31 @@ def _merge(nets, value_of):
 def recalibrate(net, rows):
     """Set the running statistics of BatchNorm layers to those of some rows, in place.
 
+    Dropout does not take part: the statistics are of what the layers are given in evaluation.
+
     Parameters
     ----------
     net : skorch.NeuralNetClassifier
         The network.
     rows : sklunlearn._data.Rows
-        The rows, in random order: what differs between batches is not in the statistics.
+        The rows, in random order: what differs between batches is not in the statistics. A single
+        one has no spread; the statistics then stay as they are.
     """
-    if any(isinstance(layer, _BatchNorm) for layer in net.module_.modules()):
-        update_bn((batch.X for batch in rows.batches(256, net.device)), net.module_)
+    layers = [layer for layer in net.module_.modules() if isinstance(layer, _BatchNorm)]
+    if not layers or len(rows) < 2:
+        return
+    momenta = [layer.momentum for layer in layers]
+    net.module_.eval()
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None  # the mean of all batches, each with the same weight
+        layer.train()
+    with torch.no_grad():
+        for batch in rows.batches(256, net.device):
+            net.infer(batch.X)
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
+        layer.eval()
 
 
 def is_one_of(net, others):

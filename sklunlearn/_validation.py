@@ -51,7 +51,11 @@ def _check(unlearner, X, y, reset):
         X = X.detach().cpu().numpy()
     if isinstance(y, torch.Tensor):
         y = y.detach().cpu().numpy()
-    has_steps = split_pipeline(unfrozen(unlearner._base_estimator()))[0] is not None
+    if reset:
+        # Kept, as a parameter may be set to another estimator later.
+        steps = split_pipeline(unfrozen(unlearner._base_estimator()))[0]
+        unlearner._has_steps = steps is not None
+    has_steps = unlearner._has_steps
     if isinstance(X, Dataset):
         if has_steps:
             raise TypeError("A Pipeline takes arrays: pass those instead of a torch Dataset.")
@@ -67,7 +71,7 @@ def _check(unlearner, X, y, reset):
     else:
         # The first step of a Pipeline knows itself what it takes.
         checks = {"skip_check_array": True}
-        if not (has_steps or getattr(unlearner, "preprocessing_", None)):
+        if not has_steps:
             # What lies in a file may be larger than the memory: it is converted batch by batch.
             as_it_is = is_memory_mapped(X) and X.dtype.kind in "biuf"
             checks = {"dtype": None if as_it_is else np.float32, "allow_nd": True}

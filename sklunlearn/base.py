@@ -384,7 +384,8 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
         """
         check_is_fitted(self, "net_")
         released = type(self)(**self._released_params())
-        for name in ("classes_", "n_features_in_", "feature_names_in_", "preprocessing_", "_shape"):
+        described = "n_features_in_", "feature_names_in_", "_shape", "_has_steps"
+        for name in ("classes_", "preprocessing_", *described):
             if hasattr(self, name):
                 setattr(released, name, getattr(self, name))
         released.net_ = strip_net(self.net_)

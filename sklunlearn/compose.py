@@ -10,7 +10,13 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from sklunlearn._composition import BaseComposition
-from sklunlearn._composition_methods import METHODS, check_weights, find_cuts, vote
+from sklunlearn._composition_methods import (
+    METHODS,
+    check_weights,
+    find_cuts,
+    find_parts,
+    vote,
+)
 from sklunlearn._data import take
 from sklunlearn._members import (
     ancestor_of,
@@ -19,6 +25,7 @@ from sklunlearn._members import (
     similarity_of_embeddings,
 )
 from sklunlearn._merge_rows import MergeRows
+from sklunlearn._nets import resume_training
 from sklunlearn._seeding import draw_seed
 from sklunlearn._training import split_pipeline, transform
 from sklunlearn._validation import check_X_y, encode_labels
@@ -345,10 +352,15 @@ class ComposedUnlearner(BaseComposition):
     def _unlearn(self, start, X, y, forget):
         self._check_composition()
         held_out = self._get_held_out()
-        self._unlearn_members(X, y, forget)
-        names, members = self._get_names(), self.estimators_
+        # What cannot be merged is said before the members run.
+        self._update_members()
+        names = self._get_names()
+        if self.method == "graft":
+            find_parts(self, self.estimators_[0].net_)
         if self.method == "task_arithmetic":
-            check_descend_from(names, members, ancestor_of(self))
+            check_descend_from(names, self.estimators_, ancestor_of(self))
+        self._unlearn_members(X, y, forget)
+        members = self.estimators_
         for name in ("donors_", "path_"):  # of another method, perhaps
             vars(self).pop(name, None)
         self.scores_, self.compatibility_ = {}, {"same_ancestor": have_same_ancestor(members)}
@@ -369,7 +381,7 @@ class ComposedUnlearner(BaseComposition):
             held_out = transform(self.preprocessing_, held_out[0]), *held_out[1:]
         rows = MergeRows(X, y, forget, held_out, _MAX_ROWS)
         nets = [member.net_ for member in members]
-        merged = METHODS[self.method](self, nets, rows)
+        merged = resume_training(METHODS[self.method](self, nets, rows), nets[0])
         self._compare_embeddings(nets, rows.retain)
         if self.finetune_epochs:
             self.scores_["merged"] = rows.scores(merged)
@@ -414,16 +426,13 @@ class ComposedUnlearner(BaseComposition):
 
     def _check_composition(self):
         """Raise an error unless the members, and what is said of them, make sense."""
-        if not self.estimators or not all(
-            isinstance(item, (tuple, list)) and len(item) == 2 and isinstance(item[0], str)
-            for item in self.estimators
-        ):
-            raise ValueError(
-                "`estimators` must be a list of (name, unlearner), with at least one; got "
-                f"{self.estimators!r}."
-            )
-        self._validate_names([name for name, _ in self.estimators])
+        super()._check_composition()
         names = self._get_names()
+        if reserved := sorted({"auto", "merged", "finetuned"}.intersection(names)):
+            raise ValueError(
+                f"The names {reserved} of members mean something else, as a donor or in `scores_`: "
+                "choose others."
+            )
         encoder = [self.encoder] if isinstance(self.encoder, str) else self.encoder
         for donor in (*encoder, self.head) if self.method == "graft" else ():
             if donor not in ("auto", *names):
@@ -446,8 +455,12 @@ class ComposedUnlearner(BaseComposition):
             if y is not None or forget is not None:
                 raise ValueError("`y_val` and `forget_val` describe `X_val`: pass that too.")
             return None
-        X, y = check_X_y(self, X, y, reset=False)
-        y = encode_labels(y, self.classes_)
-        if forget is None:
-            return X, y, np.zeros(len(y), dtype=bool)
-        return X, y, check_forget(forget, len(y))
+        try:
+            X, y = check_X_y(self, X, y, reset=False)
+            y = encode_labels(y, self.classes_)
+            if forget is None:
+                return X, y, np.zeros(len(y), dtype=bool)
+            return X, y, check_forget(forget, len(y))
+        except (TypeError, ValueError) as error:
+            error.add_note("This is about the held-out rows: `X_val`, `y_val`, `forget_val`.")
+            raise
