@@ -15,6 +15,7 @@ from torch import nn
 from sklunlearn._encoding import import_skops
 from sklunlearn._known import known_objects
 from sklunlearn._seeding import isolated_random_state
+from sklunlearn.base import BaseUnlearner
 
 __all__ = ["Decoder"]
 
@@ -119,6 +120,8 @@ class Decoder:
                 return Pipeline([(name, self.decode(step)) for name, step in described["pipeline"]])
             case "skops":
                 return self._load_skops(self.tensors[described["skops"]].numpy().tobytes())
+            case "method":
+                return self.make_unlearner(described)
             case "class" if "params" in described:
                 cls = self.find(described["class"], BaseEstimator, Callback)
                 return cls(**self.decode_all(described["params"]))
@@ -127,6 +130,16 @@ class Decoder:
                 vars(new).update(self.decode_all(described["state"]))
                 return new
         raise ValueError(f"{next(iter(described))!r} is no kind of object")
+
+    def make_unlearner(self, described):
+        """The unlearner of a description."""
+        method = self.find(described["method"], BaseUnlearner)
+        unlearner = method(**self.decode_all(described["parameters"]))
+        attributes = self.decode_all(described["attributes"])
+        if clash := [name for name in attributes if callable(getattr(method, name, None))]:
+            raise ValueError(f"it has own methods {clash}")
+        vars(unlearner).update(attributes)
+        return unlearner
 
     def _make_module(self, described, index):
         cls = self.find(described["module"], nn.Module)

@@ -12,6 +12,7 @@ from skorch import NeuralNet
 from torch import nn
 
 from sklunlearn._known import loaded_object, name_of
+from sklunlearn.base import BaseUnlearner
 
 __all__ = ["NET_STATE", "Encoder", "import_skops"]
 
@@ -22,6 +23,11 @@ NET_STATE = {
 }
 # What of a net is not stored: skorch's own bookkeeping, and options for reading pickles.
 _NET_PARAMETERS_LEFT_OUT = {"_params_to_validate", "torch_load_kwargs"}
+# Of an unlearner: `memory` names a folder of pickles, which a request after loading would read;
+# `_metadata_request` is scikit-learn's own, and changes with it; the others hold a value or more of
+# each forgotten row, or the course of a training.
+_LEFT_OUT = {"memory", "_metadata_request"}
+_LEFT_OUT |= {"history_", "forget_loss_", "search_", "distances_"}
 _MODULE_BASICS = set(vars(nn.Module()))
 _MODULE_PARTS = {"_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"}
 _DTYPES = {"bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64"}
@@ -131,6 +137,8 @@ class Encoder:
             if type(value) not in (torch.Tensor, nn.Parameter):
                 raise _refusal(where, value)
             return {kind: self._tensor(value, where), "requires_grad": value.requires_grad}
+        if isinstance(value, BaseUnlearner):  # the member of a composition
+            return self.describe_unlearner(value, f"{where}.")
         if isinstance(value, nn.Module):
             return self._module(value, where)
         if isinstance(value, NeuralNet):
@@ -145,6 +153,23 @@ class Encoder:
                 raise _refusal(where, value, "It may hold data.")
             return self._instance("state", value, vars(value), where)
         return self._instance("params", value, value.get_params(deep=False), where)
+
+    def describe_unlearner(self, unlearner, where=""):
+        """Description of an unlearner, fitted or not; `where` is the beginning of its paths."""
+        parameters = unlearner.get_params(deep=False)
+        attributes = {k: v for k, v in vars(unlearner).items() if k not in parameters}
+        # First what all models have, so that tensors have short names.
+        names = sorted(attributes, key=lambda name: (name != "net_", name))
+
+        def described(values, names):
+            kept = [name for name in names if name not in _LEFT_OUT]
+            return {name: self.encode(values[name], f"{where}{name}") for name in kept}
+
+        return {
+            "method": self.name(type(unlearner), where or "unlearner"),
+            "attributes": described(attributes, names),
+            "parameters": described(parameters, parameters),
+        }
 
     def _instance(self, kind, value, content, where):
         name = self.name(type(value), where)

@@ -26,6 +26,7 @@ __all__ = ["SKOPS_TRUSTED", "load_model", "save_model"]
 
 SKOPS_TRUSTED = [
     *(f"{method.__module__}.{name}" for name, method in all_unlearners()),
+    "sklunlearn.compose.ComposedUnlearner",
     "builtins.print",
     "functools.partial",
     "sklunlearn._certified_head.CertifiedHead",
@@ -57,11 +58,6 @@ For files of your own alone. skorch puts the weights of a net into a pickle, and
 pickle on without a look at it: to trust ``skorch.classifier.NeuralNetClassifier`` is to run
 whatever the pickle holds. :func:`load_model` needs no such trust.
 """
-
-# What a file leaves out: `memory` names a folder of pickles, which a request after loading would
-# read; the others hold a value or more of each forgotten row, or the course of a training.
-_LEFT_OUT = {"memory", "history_", "forget_loss_", "search_", "distances_"}
-_LEFT_OUT |= {"_metadata_request"}  # an object of scikit-learn's own, which changes with it
 
 
 def save_model(unlearner, path):
@@ -129,21 +125,8 @@ def save_model(unlearner, path):
         )
     sklearn.utils.validation.check_is_fitted(unlearner, "net_")
     encoder = Encoder()
-    parameters = unlearner.get_params(deep=False)
-    attributes = {k: v for k, v in vars(unlearner).items() if k not in parameters}
     description = {
-        "method": encoder.name(type(unlearner), "unlearner"),
-        # First what all models have, so that tensors have short names.
-        "attributes": {
-            name: encoder.encode(attributes[name], name)
-            for name in sorted(attributes, key=lambda name: (name != "net_", name))
-            if name not in _LEFT_OUT
-        },
-        "parameters": {
-            name: encoder.encode(value, name)
-            for name, value in parameters.items()
-            if name not in _LEFT_OUT
-        },
+        **encoder.describe_unlearner(unlearner),
         "objects": encoder.objects,
         "custom": sorted(encoder.custom),
         "weights_digest": weights_digest(unlearner.net_),
@@ -218,13 +201,9 @@ def _build(description, tensors, custom, path):
             )
         _compare_versions(description["versions"], path)
         decoder = Decoder(description["objects"], tensors, custom)
-        method = decoder.find(description["method"], BaseUnlearner)
-        unlearner = method(**decoder.decode_all(description["parameters"]))
-        attributes = decoder.decode_all(description["attributes"])
-        clash = [name for name in attributes if callable(getattr(method, name, None))]
-        if clash or weights_digest(attributes["net_"]) != description["weights_digest"]:
-            raise ValueError(f"it has other weights than were saved, or own methods {clash}")
-        vars(unlearner).update(attributes)
+        unlearner = decoder.make_unlearner(description)
+        if weights_digest(unlearner.net_) != description["weights_digest"]:
+            raise ValueError("it has other weights than were saved")
         _compare_probe(unlearner, description["probe"])
     except (ModelFileError, ImportError):
         raise
