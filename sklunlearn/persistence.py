@@ -38,6 +38,7 @@ SKOPS_TRUSTED = [
     "sklunlearn.networks.MLP",
     "sklunlearn.networks.SmallCNN",
     "sklunlearn.unlearners.sisa.Shard",
+    "sklearn.utils._bunch.Bunch",
     "skorch.callbacks.logging.EpochTimer",
     "skorch.callbacks.logging.PrintLog",
     "skorch.callbacks.scoring.EpochScoring",
