@@ -98,7 +98,7 @@ class BaseComposition(BaseUnlearner, _BaseComposition):
             members.append(member.fit(X, self.classes_[y]))
         self._set_members(members)
         named = check_members(self.estimators)
-        self._frozen_at_fit = {name for name, member in named if is_frozen(member)}
+        self._frozen_at_fit = [name for name, member in named if is_frozen(member)]
 
     def _train_another(self, estimator, X, y):
         if isinstance(estimator, FrozenEstimator):

@@ -284,9 +284,7 @@ class ComposedUnlearner(BaseComposition):
         with self._holding_out(X_val, y_val, forget_val):
             return super().fit(X, y, forget=forget)
 
-    def unlearn(
-        self, X, y=None, *, forget, request=None, X_val=None, y_val=None, forget_val=None
-    ):
+    def unlearn(self, X, y=None, *, forget, request=None, X_val=None, y_val=None, forget_val=None):
         """Forget rows, starting from the model that :meth:`fit` trained.
 
         Parameters
