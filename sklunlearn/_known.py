@@ -37,6 +37,7 @@ _CALLBACKS = [
 def known_objects():
     """Classes and functions by name: those of networks, their training and this package."""
     # Here, as the package imports its methods before this file could.
+    from sklunlearn.compose import ComposedUnlearner
     from sklunlearn.unlearners.sisa import Shard
 
     found = dict(all_unlearners())
@@ -57,8 +58,16 @@ def known_objects():
     found.update({f"skorch.{name}": getattr(skorch.callbacks, name) for name in _CALLBACKS})
     others = [
         *(getattr(networks, name) for name in ("AllCNN", "MLP", "SmallCNN", "Standardize")),
-        *(BatchLoader, CertifiedHead, Ensemble, FrozenEstimator, LinearHeads, SaliencyMask),
-        *(Shard, SideBySide, print, skorch.NeuralNetClassifier, skorch.dataset.Dataset),
+        *(BatchLoader, CertifiedHead, ComposedUnlearner, Ensemble, FrozenEstimator),
+        *(
+            LinearHeads,
+            SaliencyMask,
+            Shard,
+            SideBySide,
+            print,
+            skorch.NeuralNetClassifier,
+            skorch.dataset.Dataset,
+        ),
         *(skorch.dataset.ValidSplit, skorch.utils.to_numpy, torch.utils.data.DataLoader),
         skorch.utils._identity,
     ]
