@@ -308,12 +308,12 @@ def test_similarity_of_embeddings(compose, X, y, forget):
 
 @pytest.mark.parametrize("method", ["graft", "average", "task_arithmetic", "interpolate"])
 def test_a_warning_of_embeddings_that_differ(compose, X, y, method):
-    members = Shift(scale=0.02), Shift(scale=2.0)
+    members = Shift(scale=0.02), Shift(scale=0.05, seed=1)
     params = {"method": method, "encoder": "a", "head": "b"}
     with pytest.warns(UserWarning, match="mean cosine similarity of only") as caught:
         composed = compose(*members, **params)
     similarity = composed.compatibility_["embedding_similarity"][0, 1]
-    assert similarity < 0.8
+    assert 0.75 < similarity < 0.8
     assert f"only {similarity:.2f} (see" in str(caught[0].message)
 
 
