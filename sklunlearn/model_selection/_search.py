@@ -13,6 +13,7 @@ from sklearn.metrics import accuracy_score, get_scorer
 from sklearn.model_selection import GridSearchCV, ParameterGrid
 from sklearn.model_selection import check_cv as check_sklearn_cv
 from sklearn.utils import indexable
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import column_or_1d
@@ -25,6 +26,7 @@ from sklunlearn.model_selection._original import judge, score_original
 from sklunlearn.model_selection._scorers import unlearning_scorers
 from sklunlearn.model_selection._selection import select_knee
 from sklunlearn.model_selection._split import ForgetSplit, ForgetStratifiedKFold
+from sklunlearn.model_selection._vectorized import StackedCandidates
 from sklunlearn.model_selection._workers import one_thread_each
 from sklunlearn.requests import check_forget
 
@@ -121,6 +123,7 @@ class TradeoffSearchCV(GridSearchCV):
     _parameter_constraints = {
         **GridSearchCV._parameter_constraints,
         "scoring": [dict, None],
+        "engine": [StrOptions({"sequential", "vectorized"})],
         "memory": BaseUnlearner._parameter_constraints["memory"],
     }
     del _parameter_constraints["pre_dispatch"], _parameter_constraints["return_train_score"]
@@ -134,6 +137,7 @@ class TradeoffSearchCV(GridSearchCV):
         cv=None,
         refit="knee",
         n_jobs=None,
+        engine="sequential",
         memory=None,
         verbose=0,
         error_score="raise",
@@ -144,6 +148,7 @@ class TradeoffSearchCV(GridSearchCV):
         self.cv = cv
         self.refit = refit
         self.n_jobs = n_jobs
+        self.engine = engine
         self.memory = memory
         self.verbose = verbose
         self.error_score = error_score
@@ -212,7 +217,8 @@ class TradeoffSearchCV(GridSearchCV):
                 delayed(score_original)(clone(estimator), scorers, X, y, forget, train, test)
                 for train, test in splits
             )
-            search = _Candidates(
+            kind = StackedCandidates if self.engine == "vectorized" else _Candidates
+            search = kind(
                 estimator,
                 self.param_grid,
                 scoring=scorers,
@@ -303,6 +309,7 @@ class TradeoffSearchCV(GridSearchCV):
             "n_splits_",
             "scorer_",
             "multimetric_",
+            "engine_",
         ):
             if hasattr(self, name):  # of an earlier fit
                 delattr(self, name)
