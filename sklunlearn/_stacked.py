@@ -6,10 +6,7 @@ from numbers import Real
 
 import numpy as np
 import torch
-from skorch import NeuralNetClassifier
 from torch.func import functional_call, vmap
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.modules.dropout import _DropoutNd
 
 from sklunlearn._data import Batch, Rows, take
 from sklunlearn._nets import (
@@ -21,55 +18,22 @@ from sklunlearn._nets import (
     weights_digest,
 )
 from sklunlearn._seeding import RandomStream, draw_seed, isolated_random_state
+from sklunlearn._stackable import (
+    NotStackable,
+    check_net,
+    check_run,
+    check_stackable,
+    largest_stack,
+    optimizer_settings,
+    stackable_params,
+)
 from sklunlearn._stacked_optimizers import make_stacked_optimizer
 from sklunlearn._steps import StepBatches
 from sklunlearn._training import transform
 from sklunlearn.exceptions import DivergenceError
-from sklunlearn.gradient import GradientUnlearner
 from sklunlearn.trainable import training_only
 
-__all__ = ["NotStackable", "check_stackable", "stackable_params", "unlearn_stacked"]
-
-# How many numbers a stack may hold: 256 MiB in single precision.
-_MAX_NUMBERS = 2**26
-
-
-class NotStackable(Exception):
-    """Some runs cannot be trained together, for the reason given."""
-
-
-def stackable_params(unlearner):
-    """Names of the parameters in which runs of a stack may differ.
-
-    Returns
-    -------
-    numbers : set of str
-        Those that the steps read, as numbers: 0 and others do not go together.
-    prepared : set of str
-        Those that only the preparation of a run reads, of any value.
-
-    Raises
-    ------
-    NotStackable
-        If the method does not say.
-    """
-    cls = type(unlearner)
-    if not isinstance(unlearner, GradientUnlearner):
-        raise NotStackable(f"{cls.__name__} does not train by gradient steps")
-    # Of the class itself: what a subclass changes, the declaration may not hold for.
-    if "_stackable" not in vars(cls):
-        raise NotStackable(f"{cls.__name__} does not declare which numbers its steps read")
-    numbers = {"lr", "max_grad_norm", *vars(cls)["_stackable"]}
-    return numbers, {"net_params", *vars(cls).get("_stackable_before", ())}
-
-
-def check_stackable(unlearner):
-    """Raise NotStackable if an unlearner's parameters, or the class of its net, rule it out."""
-    stackable_params(unlearner)
-    if unlearner.callbacks:
-        raise NotStackable("callbacks are given, which look at one network")
-    if unlearner.stop_accuracy is not None:
-        raise NotStackable("`stop_accuracy` is set, so that each run has its own length")
+__all__ = ["unlearn_stacked"]
 
 
 def unlearn_stacked(fitted, candidates, X, y, forget):
@@ -95,22 +59,12 @@ def unlearn_stacked(fitted, candidates, X, y, forget):
         If the runs cannot be trained together.
     RuntimeError, TypeError, ValueError
         If something cannot be done to a stack, or to any of the candidates.
-
-    Notes
-    -----
-    So many candidates make a stack that it holds at most 2**26 numbers, counting four for each
-    weight (itself, its gradient and the optimizer's two) and one for each value that a layer gives
-    out for a batch of ``2 * batch_size`` rows.
     """
     check_stackable(fitted)
-    _check_net(fitted.net_)
+    check_net(fitted.net_)
     seed = draw_seed(fitted.random_state)
-    sample = np.arange(min(2 * fitted.batch_size, len(y)))
-    size = _MAX_NUMBERS // _count_numbers(
-        fitted.net_, transform(fitted.preprocessing_, take(X, sample))
-    )
-    if size < 2:
-        raise NotStackable("two candidates would take more memory than a stack may")
+    sample = take(X, np.arange(min(2 * fitted.batch_size, len(y))))
+    size = largest_stack(fitted.net_, transform(fitted.preprocessing_, sample))
     indices = np.flatnonzero(forget)
     rows = Rows(transform(fitted.preprocessing_, take(X, indices)), y[indices])
     for start in range(0, len(candidates), size):
@@ -163,7 +117,7 @@ class _Bundle:
         self._draws = RandomStream(seed)
         with self._draws:
             self.run, self.rows, self.masks = leader._open(self.start, X, y, forget)
-        _check_run(leader, self.run)
+        check_run(leader, self.run)
         self.batches = StepBatches(*self.rows, self.run.device)
 
     def structure(self):
@@ -191,21 +145,11 @@ class _Bundle:
         return len(self.batches.steps)
 
 
-class _Loss(torch.nn.Module):
-    """The loss of a method as a module: all that it asks of the network has a run's own weights."""
+class _NoModule:
+    """In place of the network, of which a loss of many networks may use nothing but the logits."""
 
-    def __init__(self, run):
-        super().__init__()
-        self.module, self.run = run.module_, run
-
-    def forward(self, unlearner, X, halves):
-        logits = logits_of(self.run, self.module(X))
-        sizes = [len(half) for half in halves if half is not None]
-        parts = iter(zip(X.split(sizes), logits.split(sizes), strict=True))
-        for half in halves:
-            if half is not None:
-                half.X, half.logits = next(parts)
-        return unlearner._loss(self.module, *halves)
+    def __getattr__(self, name):
+        raise NotStackable(f"the loss reads {name!r} of the network itself")
 
 
 class _Stack:
@@ -249,14 +193,14 @@ class _Stack:
         self._masks = self._find_masks(start)
         self._start, self._frozen = start, weights_digest(first.run)
         settings = [
-            _settings(bundle, given["lr"]) for bundle, given in zip(owner, values, strict=True)
+            optimizer_settings(bundle.leader, bundle.run, given["lr"])
+            for bundle, given in zip(owner, values, strict=True)
         ]
         kind = type(first.run.optimizer_)
         try:
             self._optimizer = make_stacked_optimizer(kind, self.weights, settings)
         except ValueError as error:
             raise NotStackable(str(error)) from error
-        self._loss = _Loss(first.run)
         self._losses, self._batch_sizes, self._seconds = [], [], []
 
     def train(self, max_epochs):
@@ -323,13 +267,22 @@ class _Stack:
         def loss_of(weights, scalars, X, columns):
             unlearner = shallow_copy(self._first.leader)
             vars(unlearner).update(scalars)
+            output = functional_call(self._module, self._parts(weights), (X,))
             halves = [_make_batch(some) if some else None for some in columns]
-            parts = {f"module.{name}": part for name, part in self._parts(weights).items()}
-            return functional_call(self._loss, parts, (unlearner, X, halves))
+            taken = [half for half in halves if half is not None]
+            sizes = [len(half) for half in taken]
+            logits = logits_of(self._first.run, output).split(sizes)
+            for half, part, of_part in zip(taken, X.split(sizes), logits, strict=True):
+                half.X, half.logits = part, of_part
+            return unlearner._loss(_NoModule(), *halves)
 
         weights = self.weights.requires_grad_()
         in_dims = (0, dict.fromkeys(self._scalars, 0), X_dim, dims)
-        losses = vmap(loss_of, in_dims)(weights, self._scalars, X, columns)
+        try:
+            losses = vmap(loss_of, in_dims)(weights, self._scalars, X, columns)
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[0]
+            raise NotStackable(f"torch.func.vmap refuses: {reason}") from error
         (gradient,) = torch.autograd.grad(losses.sum(), weights)
         with torch.no_grad():
             self.weights.requires_grad_(False)
@@ -385,15 +338,6 @@ class _Stack:
             lowest = min(lowest, loss)
 
 
-def _settings(bundle, lr):
-    """Settings of the optimizer of a run."""
-    groups = bundle.run.optimizer_.param_groups
-    if len(groups) > 1:
-        raise NotStackable("the optimizer has several groups of parameters")
-    own = "optimizer__lr" in (bundle.leader.net_params or {})
-    return groups[0] if own else {**groups[0], "lr": lr}
-
-
 def _is_number(value):
     return isinstance(value, Real) and not isinstance(value, bool)
 
@@ -401,53 +345,3 @@ def _is_number(value):
 def _make_batch(columns):
     own = {name.removeprefix("column "): v for name, v in columns.items() if name != "y"}
     return Batch(None, columns["y"], own)
-
-
-# What a class of nets may do in its own way without a run noticing it.
-_HARMLESS = {"fit", "partial_fit", "predict", "predict_proba", "score", "get_params", "set_params"}
-
-
-def _check_net(net):
-    for cls in type(net).__mro__:
-        if cls is NeuralNetClassifier:
-            break
-        for name in vars(cls).keys() - _HARMLESS:
-            if not name.startswith("__") and hasattr(NeuralNetClassifier, name):
-                raise NotStackable(f"the class of the net, {cls.__name__}, has its own {name!r}")
-    if net._modules != ["module"] or net._optimizers != ["optimizer"]:
-        raise NotStackable("the net has more than one module or optimizer")
-    if net.compile:
-        raise NotStackable("the net is compiled")
-
-
-def _check_run(leader, run):
-    known = {"epoch_timer", "print_log", "max_grad_norm"}
-    if unknown := sorted({name for name, _ in run.callbacks_} - known):
-        raise NotStackable(f"the net has callbacks of its own: {', '.join(unknown)}")
-    trained = set(leader.updated_params_)
-    for path, layer in run.module_.named_modules():
-        own = {f"{path}.{name}".removeprefix(".") for name, _ in layer.named_parameters()}
-        if isinstance(layer, _BatchNorm) and not leader.freeze_batchnorm:
-            if not own or own & trained:
-                raise NotStackable("BatchNorm is trained: its statistics differ by candidate")
-        if isinstance(layer, _DropoutNd) and layer.p > 0:
-            raise NotStackable("dropout draws anew for each network")
-
-
-def _count_numbers(net, X):
-    """Numbers that the run of one network holds at once, about."""
-    count = 4 * sum(parameter.numel() for parameter in net.module_.parameters())
-
-    def add(layer, args, output):
-        nonlocal count
-        if isinstance(output, torch.Tensor):
-            count += output.numel()
-
-    leaves = [layer for layer in net.module_.modules() if not any(layer.children())]
-    hooks = [layer.register_forward_hook(add) for layer in leaves]
-    try:
-        net.evaluation_step((Rows(X).take_X(np.arange(len(X))).to(net.device), None))
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return count

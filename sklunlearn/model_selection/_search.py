@@ -59,6 +59,10 @@ class TradeoffSearchCV(GridSearchCV):
         :func:`select_constrained`. False: none is chosen.
     n_jobs : int or None, default=None
         Number of workers; each uses one thread of torch.
+    engine : {"sequential", "vectorized"}, default="sequential"
+        How candidates are trained. "vectorized": those that differ only in numbers that a method's
+        steps read (`lr`, weights of losses, settings of the optimizer) or in what it reads before
+        them (such as `noise`) as one stack of networks; the others one by one. See Notes.
     memory : str, object with the joblib.Memory interface or None, default=None
         Caches original networks, for unlearners that have no `memory` of their own, unless they
         are values in `param_grid` themselves. None: a temporary folder, removed at the end, with
@@ -86,6 +90,9 @@ class TradeoffSearchCV(GridSearchCV):
     verdict_ : str
         In words: whether one candidate is best in all scores, and which ones the original network
         dominates. If it dominates all, a warning says so.
+    engine_ : pandas.DataFrame
+        Of each row in `cv_results_`, which "engine" trained it, and the "reason" where it was the
+        sequential one. Only with ``engine="vectorized"``.
     scorer_ : dict of callable
         The scorers.
     n_splits_ : int

@@ -15,7 +15,8 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _check_method_params
 from tqdm.auto import tqdm
 
-from sklunlearn._stacked import NotStackable, check_stackable, stackable_params, unlearn_stacked
+from sklunlearn._stackable import NotStackable, check_stackable, stackable_params
+from sklunlearn._stacked import unlearn_stacked
 from sklunlearn._validation import check_X_y, encode_labels
 from sklunlearn.base import BaseUnlearner
 from sklunlearn.model_selection._scorers import shared_answers
@@ -31,9 +32,9 @@ class StackedCandidates(GridSearchCV):
     """A grid search whose results are those of GridSearchCV, from fewer and larger runs.
 
     Candidates are divided into groups, in each of which they differ in nothing but what
-    :func:`sklunlearn._stacked.stackable_params` allows. A group is trained together on each split;
-    all others are fitted one by one, by scikit-learn's own means, as are those that fail in a
-    group, so that the failure is that of scikit-learn.
+    :func:`sklunlearn._stackable.stackable_params` allows. A group is trained together on each
+    split; all others are fitted one by one, by scikit-learn's own means, as are those that fail in
+    a group, so that what is said of the failure is the same.
 
     Attributes
     ----------
@@ -171,6 +172,12 @@ def _score_stacked(base, candidates, train, test, X, y, forget, scorer, score_pa
     """Scores of candidates that are trained together, and why some have none (then None)."""
     outputs = [None] * len(candidates)
     first = clone(base).set_params(**clone(candidates[0], safe=False))
+    names = set().union(*candidates).intersection(set().union(*stackable_params(first)))
+    # In full: candidates of a list of grids need not name the same parameters.
+    values = [
+        {name: candidate.get(name, getattr(base, name)) for name in names}
+        for candidate in candidates
+    ]
     X_test, y_test = _safe_indexing(X, test), _safe_indexing(y, test)
     score_params = _check_method_params(X, params=score_params, indices=test)
     try:
@@ -179,7 +186,7 @@ def _score_stacked(base, candidates, train, test, X, y, forget, scorer, score_pa
         rows, labels = check_X_y(first, rows, labels, reset=False)
         labels = encode_labels(labels, first.classes_)
         marked = check_forget(forget[train], len(labels), allow_all=not first._needs_retain())
-        for i, unlearner in enumerate(unlearn_stacked(first, candidates, rows, labels, marked)):
+        for i, unlearner in enumerate(unlearn_stacked(first, values, rows, labels, marked)):
             if unlearner is None:
                 continue
             began = time.time()
