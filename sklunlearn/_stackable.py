@@ -66,11 +66,14 @@ _HARMLESS = {"fit", "partial_fit", "predict", "predict_proba", "score", "get_par
 
 
 def check_net(net):
+    """Raise NotStackable if a net does more in a step than its module."""
     for cls in type(net).__mro__:
         if cls is NeuralNetClassifier:
             break
-        for name in vars(cls).keys() - _HARMLESS:
-            if not name.startswith("__") and hasattr(NeuralNetClassifier, name):
+        own = {name for name in vars(cls) if hasattr(NeuralNetClassifier, name)}
+        for name in sorted(own - _HARMLESS):
+            # scikit-learn gives every class those that set a request.
+            if not name.startswith("__") and not name.endswith("_request"):
                 raise NotStackable(f"the class of the net, {cls.__name__}, has its own {name!r}")
     if net._modules != ["module"] or net._optimizers != ["optimizer"]:
         raise NotStackable("the net has more than one module or optimizer")
@@ -79,6 +82,7 @@ def check_net(net):
 
 
 def check_run(leader, run):
+    """Raise NotStackable if a run that has been prepared is more than steps of a plain network."""
     known = {"epoch_timer", "print_log", "max_grad_norm"}
     if unknown := sorted({name for name, _ in run.callbacks_} - known):
         raise NotStackable(f"the net has callbacks of its own: {', '.join(unknown)}")
