@@ -30,6 +30,12 @@ class NotStackable(Exception):
 def stackable_params(unlearner):
     """Names of the parameters in which runs of a stack may differ.
 
+    A method declares them in two tuples of names, of which the first may be empty and the second
+    missing: ``_stackable``, numbers that `_loss` reads and does nothing with but arithmetic, and
+    ``_stackable_before``, what is read by `_prepare` and nothing else, to store columns with the
+    rows. `lr`, `max_grad_norm` and `net_params` need no declaration. A method that declares has no
+    `_run` of its own, and its other hooks ask nothing of the network that is trained.
+
     Returns
     -------
     numbers : set of str

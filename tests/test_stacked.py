@@ -116,7 +116,7 @@ CASES = [
         {"relabel": "epoch", "uncrossed": "skip", "retain_target": "distill", "step_size": 0.5},
         {"noise": [0.3, 0.6], **RATES},
     ),
-    (BoundaryUnlearner, {"retain_weight": 0, "max_grad_norm": 1.0}, {"max_grad_norm": [0.1, 0.5]}),
+    (BoundaryUnlearner, {"retain_weight": 0, "max_grad_norm": 1.0}, {"max_grad_norm": [0.1, 9.0]}),
     (NegGradUnlearner, {"optimizer": SGD}, {"forget_weight": [0.1, 1.0], "loss_cap": [1.0, 2.0]}),
     (NegGradUnlearner, {}, {"net_params": DECAYS, **RATES}),
     (NegGradUnlearner, {"optimizer": SGD}, {"net_params": [{}, {"optimizer__lr": 0.1}], **RATES}),

@@ -187,6 +187,14 @@ def test_parameters_that_are_no_numbers_divide_the_candidates(unlearner, X, y, f
     ]
 
 
+def test_what_a_grid_does_not_name_has_its_value_in_the_estimator(unlearner, X, y, forget):
+    unlearner.set_params(lr=0.05)
+    grid = [{"lr": [0.2], "retain_weight": [3.0]}, {"retain_weight": [0.2, 0.4]}]
+    alone, stacked = search_both(unlearner, grid, X, y, forget)
+    check_equal(alone, stacked)
+    assert set(stacked.engine_["reason"]) == {""}
+
+
 def test_parameters_of_the_network_and_its_training_once_a_fold(net, X, y, forget, tmp_path):
     path = tmp_path / "trainings"
 
