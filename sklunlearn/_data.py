@@ -8,7 +8,16 @@ from sklearn.utils import _safe_indexing
 from skorch.dataset import Dataset as SkorchDataset
 from torch.utils.data import Dataset, Subset
 
-__all__ = ["Batch", "BatchLoader", "Rows", "feature_statistics", "split_evenly", "take"]
+__all__ = [
+    "Batch",
+    "BatchLoader",
+    "Rows",
+    "feature_statistics",
+    "is_memory_mapped",
+    "labels_of",
+    "split_evenly",
+    "take",
+]
 
 
 def split_evenly(order, batch_size):
@@ -164,6 +173,14 @@ class Rows(Dataset):
         for positions in split_evenly(torch.arange(len(self)), batch_size):
             yield self.batch(positions, device)
 
+    def at_once(self, most):
+        """How many rows to take at once, at most: fewer than `most` if a row has many values.
+
+        What a network makes of an image on its way is many times as large as the image.
+        """
+        n_values = self.take_X([0]).numel() if len(self) else 1
+        return max(1, min(most, 2**20 // max(1, n_values)))
+
     def statistics(self, max_rows=None):
         """Mean, standard deviation, minimum and maximum of each feature, or channel of images.
 
@@ -179,7 +196,7 @@ class Rows(Dataset):
         """
         n = len(self) if max_rows is None else min(len(self), max_rows)
         positions = torch.linspace(0, len(self) - 1, n).round().long()
-        chunks = split_evenly(positions, 1024)
+        chunks = split_evenly(positions, self.at_once(1024))
         statistics = feature_statistics(self.take_X(chunk.numpy()).numpy() for chunk in chunks)
         # Per feature or channel: in a shape that broadcasts against a row.
         shape = (-1, *[1] * (self.take_X([0]).ndim - 2))
@@ -187,12 +204,22 @@ class Rows(Dataset):
 
 
 def take(X, indices):
-    """Some rows of a data set, as a data set: what an estimator's `fit` would be given."""
-    return Subset(X, indices) if isinstance(X, Dataset) else _safe_indexing(X, indices)
+    """Some rows of a data set, as a data set: what an estimator's `fit` would be given.
+
+    Rows of a torch Dataset or a memory map are not read before they are needed.
+    """
+    if isinstance(X, Dataset):
+        return Subset(X, indices)
+    return (
+        Rows(X, indices=np.asarray(indices)) if is_memory_mapped(X) else _safe_indexing(X, indices)
+    )
 
 
 def take_rows(source, indices):
     """Float32 tensor of some rows of an array or a torch Dataset; always a copy."""
+    while type(source) in (Rows, Subset):
+        held = source.source if isinstance(source, Rows) else source.dataset
+        source, indices = held, np.asarray(source.indices)[indices]
     if isinstance(source, np.ndarray):
         # Advanced indexing copies: a read-only memory map gives a writable batch.
         return torch.from_numpy(source[indices].astype(np.float32, copy=False))
@@ -202,6 +229,30 @@ def take_rows(source, indices):
     else:
         samples = [source[i] for i in indices]
     return torch.stack([torch.as_tensor(x, dtype=torch.float32) for x, *_ in samples])
+
+
+def is_memory_mapped(X):
+    """Whether X is an array that lies in a file."""
+    while isinstance(X, np.ndarray):
+        if isinstance(X, np.memmap):
+            return True
+        X = X.base
+    return False
+
+
+def labels_of(dataset):
+    """Labels of the rows of a torch Dataset, as a list.
+
+    Where the data set holds them as `targets`, as those of torchvision do, no row is read.
+    """
+    if type(dataset) is Subset:
+        labels = labels_of(dataset.dataset)
+        return [labels[i] for i in dataset.indices]
+    targets = getattr(dataset, "targets", None)
+    changed = getattr(dataset, "target_transform", None) is not None
+    if targets is None or changed or len(targets) != len(dataset):
+        targets = [dataset[i][1] for i in range(len(dataset))]
+    return [t.item() if isinstance(t, (torch.Tensor, np.generic)) else t for t in targets]
 
 
 def feature_statistics(blocks):

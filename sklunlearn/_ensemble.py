@@ -11,7 +11,7 @@ from sklunlearn._training import transform
 __all__ = ["Ensemble", "SideBySide", "make_ensemble"]
 
 
-def make_ensemble(preprocessings, nets, aggregation, X):
+def make_ensemble(preprocessings, nets, aggregation, X, weights=None):
     """One trained estimator of several.
 
     Parameters
@@ -25,6 +25,8 @@ def make_ensemble(preprocessings, nets, aggregation, X):
         See `Ensemble`.
     X : array-like or torch Dataset
         At least one row, before the preprocessing.
+    weights : list of float, default=None
+        See `Ensemble`.
 
     Returns
     -------
@@ -40,10 +42,10 @@ def make_ensemble(preprocessings, nets, aggregation, X):
             "into one module."
         )
     widths = None
-    if preprocessings[0] is not None:
+    if any(steps is not None for steps in preprocessings):
         widths = [transform(steps, X).shape[1] for steps in preprocessings]
     nonlinearities = [each._get_predict_nonlinearity() for each in nets]
-    module = Ensemble([each.module_ for each in nets], nonlinearities, aggregation, widths)
+    module = Ensemble([each.module_ for each in nets], nonlinearities, aggregation, widths, weights)
     # What it gives out are probabilities already, which skorch takes NLLLoss for a sign of.
     own = {"module_": module.eval(), "criterion_": nn.NLLLoss(), "optimizer_": None}
     vars(net).update(own, predict_nonlinearity="auto", callbacks_=[])
@@ -65,14 +67,17 @@ class Ensemble(nn.Module):
     widths : list of int, default=None
         How many entries of the input along axis 1 each network is given, in turn. None: each is
         given all of it.
+    weights : list of float, default=None
+        Weight of each network. None: all have the same.
     """
 
-    def __init__(self, constituents, nonlinearities, aggregation, widths=None):
+    def __init__(self, constituents, nonlinearities, aggregation, widths=None, weights=None):
         super().__init__()
         self.constituents = nn.ModuleList(constituents)
         self.nonlinearities = nonlinearities
         self.aggregation = aggregation
         self.widths = widths
+        self.weights = [1] * len(constituents) if weights is None else weights
 
     def forward(self, x):
         """Probabilities of shape (n_samples, n_classes)."""
@@ -89,7 +94,8 @@ class Ensemble(nn.Module):
                 probabilities = votes.to(probabilities.dtype)
             answers.append(probabilities)
         # One after the other: the rounding of `torch.mean` depends on where in the batch a row is.
-        return sum(answers) / len(answers)
+        weighted = [w * answer for w, answer in zip(self.weights, answers, strict=True)]
+        return sum(weighted) / sum(self.weights)
 
 
 class SideBySide(TransformerMixin, BaseEstimator):

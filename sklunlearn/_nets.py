@@ -161,10 +161,10 @@ def cross_entropy_of(net, output, y):
     return torch.logaddexp(torch.zeros_like(margin), -margin)
 
 
-def forward(net, rows, function, batch_size=1024):
+def forward(net, rows, function):
     """``function(net, output, batch)`` for all rows, in evaluation mode, as one ndarray."""
     results = []
-    for batch in rows.batches(batch_size, net.device):
+    for batch in rows.batches(rows.at_once(1024), net.device):
         output = net.evaluation_step((batch.X, None))
         with torch.no_grad():
             results.append(function(net, output, batch).cpu().numpy())

@@ -5,12 +5,13 @@ from numbers import Real
 
 import numpy as np
 from scipy.sparse import issparse
+from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
 from torch.utils.data import Dataset
 
-from sklunlearn._data import take, take_rows
+from sklunlearn._data import take_rows
 
-__all__ = ["partition"]
+__all__ = ["partition", "rows_as_bytes"]
 
 
 def partition(X, salt, n_shards, n_slices):
@@ -34,16 +35,16 @@ def partition(X, salt, n_shards, n_slices):
     key, n = str(salt).encode(), _num_samples(X)
     digests = bytearray()
     for first in range(0, n, 1024):
-        for row in _rows_as_bytes(X, np.arange(first, min(first + 1024, n))):
+        for row in rows_as_bytes(X, np.arange(first, min(first + 1024, n))):
             digests += hashlib.blake2b(row, key=key, digest_size=8).digest()
     numbers = np.frombuffer(digests, dtype="<u8")
     places = numbers % n_shards, numbers // n_shards % n_slices
     return tuple(place.astype(np.int64) for place in places)
 
 
-def _rows_as_bytes(X, indices):
+def rows_as_bytes(X, indices):
     """What is hashed of some rows: the same for equal values, whatever container holds them."""
-    block = take_rows(X, indices).numpy() if isinstance(X, Dataset) else take(X, indices)
+    block = take_rows(X, indices).numpy() if isinstance(X, Dataset) else _safe_indexing(X, indices)
     if issparse(block):
         block = block.toarray()
     with np.errstate(over="ignore"):  # a float64 too large for float32 is as good as infinity
@@ -55,8 +56,10 @@ def _rows_as_bytes(X, indices):
 
 
 def _numbers_as_bytes(block):
-    # The sum makes -0.0 and 0.0, which are equal, the same bytes.
-    return np.ascontiguousarray(block.astype(np.float32) + np.float32(0)).view(np.uint8)
+    # The sum makes -0.0 and 0.0, which are equal, the same bytes. One NaN stands for all.
+    block = np.ascontiguousarray(block.astype("<f4") + np.float32(0), dtype="<f4")
+    block[np.isnan(block)] = np.nan
+    return block.view(np.uint8)
 
 
 def _mixed_as_bytes(row):

@@ -13,8 +13,12 @@ import re
 
 import numpy as np
 
+from sklunlearn._shown import shown, shown_list
+
 __all__ = ["mask_of_query"]
 
+# What is read grows at most with the square of this, what is kept with this.
+_MAX_LENGTH = 10_000
 _OUTSIDE_STRINGS = re.compile(r"""('(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")|`([^`]*)`|([&|@#\n])""")
 _COMPARE = {
     ast.Eq: operator.eq,
@@ -50,16 +54,25 @@ def mask_of_query(metadata, query):
     """
     if not isinstance(query, str):
         raise TypeError(f"`query` must be a str, got {type(query).__name__}.")
-    tree, quoted = _parse(query)
+    if len(query) > _MAX_LENGTH:
+        raise ValueError(
+            f"query {shown(query)} has {len(query)} characters, and may have {_MAX_LENGTH}: pass "
+            "long lists of values as `groups`, or compute a column first."
+        )
     try:
+        tree, quoted = _parse(query)
         return _Query(query, metadata, quoted).boolean(tree)
     except TypeError as error:
         raise TypeError(
-            f"query {query!r} cannot be evaluated: {error}. Compare columns with values of their "
-            "own type."
+            f"query {shown(query)} cannot be evaluated: {error}. Compare columns with values of "
+            "their own type."
         ) from error
     except ArithmeticError as error:
-        raise ValueError(f"query {query!r} cannot be evaluated: {error}.") from error
+        raise ValueError(f"query {shown(query)} cannot be evaluated: {error}.") from error
+    except (RecursionError, MemoryError) as error:  # of Python's parser too
+        raise ValueError(
+            f"query {shown(query)} is nested too deeply: split it, and combine the masks."
+        ) from error
 
 
 def _parse(query):
@@ -76,16 +89,19 @@ def _parse(query):
             return f" {stand_in} "
         if symbol in "@#":
             what = {"@": "Python variables: write their value", "#": "comments: leave them out"}
-            raise ValueError(f"query {query!r} holds {symbol!r}, but cannot hold {what[symbol]}.")
+            raise ValueError(
+                f"query {shown(query)} holds {symbol!r}, but cannot hold {what[symbol]}."
+            )
         # As in pandas, & and | bind as loosely as the words do.
         return {"&": " and ", "|": " or ", "\n": " "}[symbol]
 
     text = _OUTSIDE_STRINGS.sub(replace, query).strip()
     try:
         return ast.parse(text, mode="eval").body, quoted
-    except SyntaxError as error:
+    except (SyntaxError, ValueError) as error:  # ValueError: a null byte, half a surrogate pair
+        why = getattr(error, "msg", error)
         raise ValueError(
-            f"query {query!r} is not a valid expression ({error.msg}): write for example "
+            f"query {shown(query)} is not a valid expression ({why}): write for example "
             "\"device == 'a' and age < 30\"; column names with spaces go in backticks."
         ) from error
 
@@ -94,7 +110,7 @@ class _Query:
     """Evaluation of one query on one DataFrame; a method for each kind of value."""
 
     def __init__(self, text, metadata, quoted):
-        self.text = text
+        self.text = shown(text)
         self.metadata = metadata
         self.quoted = quoted
 
@@ -115,7 +131,7 @@ class _Query:
         a, b = self.value(left), self.value(right)
         if not (_is_column(a) or _is_column(b)):
             raise ValueError(
-                f"query {self.text!r} compares {ast.unparse(left)} and {ast.unparse(right)}, of "
+                f"query {self.text} compares {self.source(left)} and {self.source(right)}, of "
                 "which neither is a column."
             )
         if isinstance(a, list):
@@ -124,7 +140,7 @@ class _Query:
         if isinstance(op, (ast.In, ast.NotIn)) or isinstance(b, list):
             if not isinstance(op, (ast.In, ast.NotIn, ast.Eq, ast.NotEq)) or not _is_column(a):
                 raise ValueError(
-                    f"query {self.text!r}: a list can only follow ==, !=, `in` or `not in`, with a "
+                    f"query {self.text}: a list can only follow ==, !=, `in` or `not in`, with a "
                     "column before it."
                 )
             members = b if isinstance(b, list) or _is_column(b) else [b]
@@ -145,17 +161,23 @@ class _Query:
         if isinstance(node, (ast.List, ast.Tuple)):
             elements = [self.value(element) for element in node.elts]
             if any(_is_column(element) for element in elements):
-                raise ValueError(f"query {self.text!r}: a list may hold constants only.")
+                raise ValueError(f"query {self.text}: a list may hold constants only.")
             return elements
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.UAdd)):
-            operand = self.number(node.operand)
+            operand = self.numeric(self.number(node.operand), node.operand)
             return -operand if isinstance(node.op, ast.USub) else operand
         if isinstance(node, ast.BinOp) and type(node.op) in _ARITHMETIC:
             a, b = self.number(node.left), self.number(node.right)
             if isinstance(node.op, ast.Pow) and not _is_column(a):
                 # 9 ** 9 ** 9 would never end.
-                raise ValueError(f"query {self.text!r}: only a column can be raised to a power.")
-            return _ARITHMETIC[type(node.op)](a, b)
+                raise ValueError(f"query {self.text}: only a column can be raised to a power.")
+            a, b = self.numeric(a, node.left), self.numeric(b, node.right)
+            try:
+                return _ARITHMETIC[type(node.op)](a, b)
+            except ValueError as error:  # NumPy: integers to negative powers
+                raise ValueError(
+                    f"query {self.text} cannot be evaluated: {self.source(node)}: {error}"
+                ) from error
         if isinstance(node, (ast.BoolOp, ast.Compare, ast.UnaryOp)):
             import pandas as pd
 
@@ -165,15 +187,13 @@ class _Query:
     def column(self, name):
         names = list(self.metadata.columns)
         if names.count(name) > 1:
-            raise ValueError(
-                f"query {self.text!r}: {names.count(name)} columns are named {name!r}."
-            )
+            raise ValueError(f"query {self.text}: {names.count(name)} columns are named {name!r}.")
         if name not in names:
             close = difflib.get_close_matches(name, map(str, names), n=1)
             hint = f" Did you mean {close[0]!r}?" if close else ""
             raise ValueError(
-                f"query {self.text!r} names {name!r}, which is not a column of `metadata`. Its "
-                f"columns are {names}.{hint}"
+                f"query {self.text} names {name!r}, which is not a column of `metadata`. Its "
+                f"columns are {shown_list(names)}.{hint}"
             )
         return self.metadata[name].reset_index(drop=True)
 
@@ -181,9 +201,28 @@ class _Query:
         value = self.value(node)
         if not _is_column(value) and not isinstance(value, numbers.Real):
             raise ValueError(
-                f"query {self.text!r}: arithmetic needs columns and numbers, got {value!r}."
+                f"query {self.text}: arithmetic needs columns and numbers, got {shown(value)}."
             )
         return value
+
+    def numeric(self, column, node):
+        """The value as one whose arithmetic ends: objects that are numbers are converted.
+
+        Python's objects have operators of their own: a text times a billion fills the memory, a
+        Python integer to the power of a billion is never done.
+        """
+        import pandas as pd
+
+        if not _is_column(column):
+            return column
+        if column.dtype.kind == "O" and not isinstance(column.dtype, pd.CategoricalDtype):
+            try:
+                column = pd.to_numeric(column)
+            except (TypeError, ValueError):
+                pass
+        if column.dtype.kind not in "biufmM":
+            raise TypeError(f"{self.source(node)} does not hold numbers, but {column.dtype}")
+        return column
 
     def as_boolean(self, value, node):
         if _is_column(value):
@@ -191,7 +230,7 @@ class _Query:
             if known.dtype == bool or all(isinstance(v, (bool, np.bool_)) for v in known):
                 return value.isin([True]).to_numpy(dtype=bool)
         raise ValueError(
-            f"query {self.text!r}: {self.source(node)} does not give one boolean a row. Compare it "
+            f"query {self.text}: {self.source(node)} does not give one boolean a row. Compare it "
             "with something."
         )
 
@@ -199,12 +238,12 @@ class _Query:
         kind = _WORDS.get(type(node), type(node).__name__)
         where = f": {self.source(node)}" if isinstance(node, ast.expr) else ""
         return ValueError(
-            f"query {self.text!r} holds {kind}{where}. Allowed are column names, constants, lists, "
+            f"query {self.text} holds {kind}{where}. Allowed are column names, constants, lists, "
             "comparisons, and/or/not and arithmetic; compute anything else as a column first."
         )
 
     def source(self, node):
-        text = ast.unparse(node)
+        text = ast.unparse(node)[:200]
         for stand_in, column in self.quoted.items():
             text = text.replace(stand_in, f"`{column}`")
         return text

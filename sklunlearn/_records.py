@@ -12,7 +12,7 @@ from sklunlearn._nets import weights_digest
 __all__ = ["is_plain", "make_record"]
 
 
-def make_record(unlearner, requested_at, forget, start):
+def make_record(unlearner, requested_at, forget, start, request=None):
     """Record of the request that an unlearner has just carried out.
 
     Parameters
@@ -25,15 +25,17 @@ def make_record(unlearner, requested_at, forget, start):
         Which rows were forgotten.
     start : skorch.NeuralNetClassifier
         The network before.
+    request : ForgetRequest, default=None
+        Who asked for what, and why.
 
     Returns
     -------
     record : dict
-        Of strings and numbers, and dictionaries of them.
+        Of strings and numbers, and dictionaries of them; "request" only if there is one.
     """
     parameters = unlearner.get_params(deep=False)
     del parameters["estimator"]  # the digests tell which network it was
-    return {
+    record = {
         "requested_at": requested_at.isoformat(timespec="seconds"),
         "method": type(unlearner).__name__,
         "parameters": {name: _describe(value) for name, value in parameters.items()},
@@ -49,6 +51,9 @@ def make_record(unlearner, requested_at, forget, start):
             "torch": str(torch.__version__),
         },
     }
+    if request is not None:
+        record["request"] = request.to_dict()
+    return record
 
 
 def is_plain(value):
@@ -64,6 +69,11 @@ def _describe(value, nested=False):
         return f"{type(value).__name__} of shape {tuple(value.shape)}"
     if isinstance(value, list) and nested:  # rows or labels, for all that is known
         return f"list of {len(value)} entries"
+    if hasattr(value, "get_params") and not isinstance(value, type):
+        # An estimator within, the member of a composition; its own network the digests tell.
+        params = {k: v for k, v in value.get_params(deep=False).items() if k != "estimator"}
+        told = ", ".join(f"{name}={_describe(v, nested=True)}" for name, v in params.items())
+        return f"{type(value).__name__}({told})"
     if isinstance(value, (tuple, list)) and not is_plain(value):
         return f"[{', '.join(_describe(entry, nested=True) for entry in value)}]"
     return repr(value)

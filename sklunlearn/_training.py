@@ -60,7 +60,7 @@ def train_estimator(estimator, X, y, classes, seed, max_epochs=None):
             estimator = default_net(X, len(classes))
         preprocessing, net = split_pipeline(estimator)
         if preprocessing is not None:
-            X = check_transformed(preprocessing.fit_transform(X, y))
+            X = check_transformed(preprocessing.fit_transform(_in_memory(X), y))
         _train_net(net, X, y, classes, max_epochs=max_epochs)
     if preprocessing is None:
         return net
@@ -127,7 +127,9 @@ def _train_net(net, X, y, classes, start=None, max_epochs=None):
 
     With `start`, a trained net of the same kind, from the weights of that.
     """
-    data = Rows(X, y) if isinstance(X, Dataset) else X
+    # Rows converts what is not float32 batch by batch.
+    by_batch = isinstance(X, Dataset) or X.dtype != np.float32
+    data = Rows(X, y) if by_batch else X
     net.initialize()
     if start is not None:
         for name in net._modules:
@@ -174,7 +176,12 @@ def check_can_start_afresh(estimator):
 
 def transform(preprocessing, X):
     """What the network is given: X, or X after the preprocessing, as float32."""
-    return X if preprocessing is None else check_transformed(preprocessing.transform(X))
+    return X if preprocessing is None else check_transformed(preprocessing.transform(_in_memory(X)))
+
+
+def _in_memory(X):
+    """X as the steps of a Pipeline take it: rows of a memory map are read."""
+    return X.source[X.indices] if isinstance(X, Rows) else X
 
 
 def check_transformed(X):

@@ -7,6 +7,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _num_samples, column_or_1d, validate_data
 from torch.utils.data import Dataset
 
+from sklunlearn._data import is_memory_mapped, labels_of
 from sklunlearn._training import split_pipeline, unfrozen
 
 __all__ = ["check_X", "check_X_y", "encode_labels", "find_classes"]
@@ -35,14 +36,13 @@ def check_X(unlearner, X, *, reset):
 def check_X_y(unlearner, X, y, *, reset):
     """As `check_X`, and the labels, of shape (n_samples,)."""
     if y is None and isinstance(X, Dataset) and hasattr(X, "__len__"):
-        y = [_item(X[i][1]) for i in range(len(X))]
+        y = labels_of(X)
     X, y = _check(unlearner, X, y, reset)
     y = column_or_1d(y, warn=True)
     check_classification_targets(y)
-    if len(y) != _num_samples(X):
-        raise ValueError(
-            f"`y` has {len(y)} entries for {_num_samples(X)} rows of X: pass one a row."
-        )
+    n_samples = len(X) if isinstance(X, Dataset) else _num_samples(X)
+    if len(y) != n_samples:
+        raise ValueError(f"`y` has {len(y)} entries for {n_samples} rows of X: pass one a row.")
     return X, y
 
 
@@ -51,7 +51,11 @@ def _check(unlearner, X, y, reset):
         X = X.detach().cpu().numpy()
     if isinstance(y, torch.Tensor):
         y = y.detach().cpu().numpy()
-    has_steps = split_pipeline(unfrozen(unlearner.estimator))[0] is not None
+    if reset:
+        # Kept, as a parameter may be set to another estimator later.
+        steps = split_pipeline(unfrozen(unlearner._base_estimator()))[0]
+        unlearner._has_steps = steps is not None
+    has_steps = unlearner._has_steps
     if isinstance(X, Dataset):
         if has_steps:
             raise TypeError("A Pipeline takes arrays: pass those instead of a torch Dataset.")
@@ -67,8 +71,10 @@ def _check(unlearner, X, y, reset):
     else:
         # The first step of a Pipeline knows itself what it takes.
         checks = {"skip_check_array": True}
-        if not (has_steps or getattr(unlearner, "preprocessing_", None)):
-            checks = {"dtype": np.float32, "allow_nd": True}
+        if not has_steps:
+            # What lies in a file may be larger than the memory: it is converted batch by batch.
+            as_it_is = is_memory_mapped(X) and X.dtype.kind in "biuf"
+            checks = {"dtype": None if as_it_is else np.float32, "allow_nd": True}
         result = validate_data(unlearner, X, y, reset=reset, **checks)
         checked = result[0] if isinstance(result, tuple) else result
         # A list of texts, which only a Pipeline takes, has no shape.
@@ -81,10 +87,6 @@ def _check(unlearner, X, y, reset):
             f"shape {unlearner._shape}, as in fit."
         )
     return result
-
-
-def _item(label):
-    return label.item() if isinstance(label, (torch.Tensor, np.generic)) else label
 
 
 def find_classes(estimator, y):

@@ -33,7 +33,7 @@ from sklunlearn._training import (
 )
 from sklunlearn._validation import check_X, check_X_y, encode_labels, find_classes
 from sklunlearn.exceptions import ReleasedModelError
-from sklunlearn.requests import check_forget
+from sklunlearn.requests import ForgetRequest, check_forget
 
 __all__ = ["BaseUnlearner"]
 
@@ -82,8 +82,8 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
         Wall-clock seconds that the last request took, without the evaluation of `forget_loss_`.
     records_ : list of dict
         One record a request, in order: when it was, the method and its parameters, how many rows
-        were forgotten and retained, SHA-256 digests of the weights before and after, seconds and
-        versions. No data.
+        were forgotten and retained, SHA-256 digests of the weights before and after, seconds,
+        versions and, where it was passed, the ForgetRequest as a dictionary. No data.
     request_types : tuple of {"class", "rows"}
         Kinds of requests that the method is made for; the same for all instances.
 
@@ -133,6 +133,10 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
         net : skorch.NeuralNetClassifier
             The network that has forgotten them.
         """
+
+    def _base_estimator(self):
+        """What :meth:`fit` trains, in the forms that `estimator` may have."""
+        return self.estimator
 
     def _complete_fit(self, X, y):
         """Do what a method adds to the training; X and y are as in :meth:`_unlearn`.
@@ -185,18 +189,19 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
         return self
 
     def _fit(self, X, y, forget):
-        if self.estimator is not None:
-            check_estimator_type(self.estimator)
-        frozen = isinstance(self.estimator, FrozenEstimator)
+        estimator = self._base_estimator()
+        if estimator is not None:
+            check_estimator_type(estimator)
+        frozen = isinstance(estimator, FrozenEstimator)
         if frozen:
-            check_is_fitted(self.estimator)
+            check_is_fitted(estimator)
         X, y = check_X_y(self, X, y, reset=True)
-        self.classes_ = find_classes(self.estimator, y)
+        self.classes_ = find_classes(estimator, y)
         y = encode_labels(y, self.classes_)
         if forget is not None:
             forget = check_forget(forget, len(y), allow_all=not self._needs_retain())
         if frozen:
-            self.fitted_ = self.estimator.estimator
+            self.fitted_ = estimator.estimator
             preprocessing, net = split_pipeline(self.fitted_)
             first = transform(preprocessing, take(X, [0]))
             check_outputs(net, Rows(first).take_X([0]), self.classes_)
@@ -208,7 +213,7 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
         if forget is not None:
             self._forget(X, y, forget)
 
-    def unlearn(self, X, y=None, *, forget):
+    def unlearn(self, X, y=None, *, forget, request=None):
         """Forget rows, starting from the model that :meth:`fit` trained.
 
         Parameters
@@ -219,6 +224,8 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
             Class labels. May be left out for a Dataset.
         forget : array-like of shape (n_samples,), dtype bool, or of row indices
             Which rows to forget. The others are to be retained.
+        request : ForgetRequest, default=None
+            Where `forget` came from, as ``forget=request.mask(...)``, for the record.
 
         Returns
         -------
@@ -238,9 +245,9 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
         -----
         Whatever the error, also a KeyboardInterrupt, the model is as it was before the call.
         """
-        return self._request(X, y, forget, restart=True)
+        return self._request(X, y, forget, request, restart=True)
 
-    def partial_unlearn(self, X, y=None, *, forget):
+    def partial_unlearn(self, X, y=None, *, forget, request=None):
         """Forget rows, starting from where the last request ended: a stream of requests.
 
         Parameters
@@ -252,6 +259,8 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
             Class labels. May be left out for a Dataset.
         forget : array-like of shape (n_samples,), dtype bool, or of row indices
             Which rows to forget. The others are to be retained.
+        request : ForgetRequest, default=None
+            Where `forget` came from, as ``forget=request.mask(...)``, for the record.
 
         Returns
         -------
@@ -263,10 +272,15 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
         NotFittedError, TypeError, ValueError, DivergenceError
             As :meth:`unlearn`; the model is then as it was before the call.
         """
-        return self._request(X, y, forget, restart=False)
+        return self._request(X, y, forget, request, restart=False)
 
-    def _request(self, X, y, forget, *, restart):
+    def _request(self, X, y, forget, request, *, restart):
         check_is_fitted(self, "net_")
+        if not isinstance(request, ForgetRequest | None):
+            raise TypeError(
+                f"`request` must be a ForgetRequest or None, got {type(request).__name__}: pass "
+                "the rows as `forget`."
+            )
         if not hasattr(self, "fitted_"):
             raise ReleasedModelError(
                 f"This {type(self).__name__} was released: it carries no original model to "
@@ -279,11 +293,11 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
         forget = check_forget(forget, len(y), allow_all=not self._needs_retain())
         if restart:
             new._restart()
-        new._forget(X, y, forget)
+        new._forget(X, y, forget, request)
         self.__dict__ = new.__dict__
         return self
 
-    def _forget(self, X, y, forget):
+    def _forget(self, X, y, forget, request=None):
         """Unlearn from the current network, and put down what happened."""
         requested_at = datetime.datetime.now(datetime.UTC)
         began = time.perf_counter()
@@ -298,21 +312,21 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
         self.unlearning_time_ = time.perf_counter() - began
         indices = np.flatnonzero(forget)
         rows = Rows(transform(self.preprocessing_, take(X, indices)), y[indices])
-        self._exchange(net, rows, forget, requested_at)
+        self._exchange(net, rows, forget, requested_at, request)
 
-    def _exchange(self, net, rows, forget, requested_at):
+    def _exchange(self, net, rows, forget, requested_at, request=None):
         """Take over the network that has forgotten `rows`, and put down what happened."""
         start = self.net_
         self.net_, self.history_ = net, net.history_
         self.forget_loss_ = forward(
             net, rows, lambda net, output, batch: cross_entropy_of(net, output, batch.y)
         )
-        record = make_record(self, requested_at, forget, start)
+        record = make_record(self, requested_at, forget, start, request)
         self.records_ = [*self.records_, record]
 
     def _train(self, X, y):
         """Train a fresh clone of the estimator, or take it from the cache."""
-        estimator = unfrozen(self.estimator)
+        estimator = unfrozen(self._base_estimator())
         if estimator is not None:
             estimator = clone(estimator)
         arguments = (estimator, X, y, self.classes_, draw_seed(self.random_state))
@@ -372,11 +386,15 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
         So do the constants with which the default network standardises its input.
         """
         check_is_fitted(self, "net_")
-        parameters = {k: v for k, v in self.get_params(deep=False).items() if is_plain(v)}
-        parameters.pop("memory", None)  # a path to where the original network may lie
-        released = type(self)(**parameters)
-        for name in ("classes_", "n_features_in_", "feature_names_in_", "preprocessing_", "_shape"):
+        released = type(self)(**self._released_params())
+        described = "n_features_in_", "feature_names_in_", "_shape", "_has_steps"
+        for name in ("classes_", "preprocessing_", *described):
             if hasattr(self, name):
                 setattr(released, name, getattr(self, name))
         released.net_ = strip_net(self.net_)
         return released
+
+    def _released_params(self):
+        parameters = {k: v for k, v in self.get_params(deep=False).items() if is_plain(v)}
+        parameters.pop("memory", None)  # a path to where the original network may lie
+        return parameters

@@ -2,7 +2,7 @@
 
 from sklearn.exceptions import NotFittedError
 
-__all__ = ["DivergenceError", "ReleasedModelError"]
+__all__ = ["AuditLogError", "DivergenceError", "ModelFileError", "ReleasedModelError"]
 
 
 class DivergenceError(ArithmeticError):
@@ -11,3 +11,14 @@ class DivergenceError(ArithmeticError):
 
 class ReleasedModelError(NotFittedError):
     """A released model was asked to unlearn; it carries no original weights to start from."""
+
+
+class ModelFileError(ValueError):
+    """A file is not a whole, unchanged model that :func:`sklunlearn.persistence.save_model` wrote.
+
+    Or it needs a newer release, or classes that the caller did not pass.
+    """
+
+
+class AuditLogError(ValueError):
+    """A file of audit records is not as :mod:`sklunlearn.audit` wrote it."""

@@ -290,8 +290,9 @@ def default_net(X, n_classes):
     True
     """
     if isinstance(X, Dataset):
-        shape = (len(X), *Rows(X).take_X([0])[0].shape)
-        blocks = (batch.X.numpy() for batch in Rows(X).batches(1024))
+        rows = Rows(X)
+        shape = (len(X), *rows.take_X([0])[0].shape)
+        blocks = (batch.X.numpy() for batch in rows.batches(rows.at_once(1024)))
     else:
         X = np.asarray(X)
         shape = X.shape

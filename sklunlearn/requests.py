@@ -1,30 +1,47 @@
 """Which rows to forget."""
 
-import numbers
-
 import numpy as np
-from sklearn.utils import check_random_state
 
-from sklunlearn._query import mask_of_query
+from sklunlearn._forget_request import ForgetRequest
+from sklunlearn._groups import keep_together as _keep_together
+from sklunlearn._selection import select
 
-__all__ = ["check_forget", "forget_mask"]
+__all__ = ["ForgetRequest", "check_forget", "check_group_leakage", "forget_mask"]
 
 
 def forget_mask(
-    y=None, metadata=None, *, classes=None, query=None, fraction=1.0, random_state=None
+    y=None,
+    metadata=None,
+    *,
+    X=None,
+    classes=None,
+    query=None,
+    groups=None,
+    outliers=None,
+    by=None,
+    nearest=None,
+    embedding=None,
+    fraction=1.0,
+    n_samples=None,
+    keep_together=None,
+    on_leakage="warn",
+    random_state=None,
 ):
-    """Boolean mask of the rows to forget, by class, by metadata or at random.
+    """Boolean mask of the rows to forget, by class, by metadata, by likeness or at random.
 
-    Rows of the given classes and rows that satisfy the query are intersected when both are given;
-    of what is left, a random `fraction` is marked.
+    Rows must meet every criterion that is given: `classes`, `query`, `groups` and `outliers` are
+    intersected. Of what is left, `fraction` or `n_samples` takes the rows most like the examples
+    of `nearest`, or else random ones. Last, `keep_together` looks for groups that this divides.
 
     Parameters
     ----------
     y : array-like of shape (n_samples,), default=None
         Class labels. Needed for `classes`.
     metadata : pandas.DataFrame of n_samples rows, default=None
-        What is known about each row: a patient, a device, an age. Needed for `query`. Rows are
-        taken by position; the index is not used.
+        What is known about each row: a patient, a device, an age. Needed wherever a column is
+        named. Rows are taken by position; the index is not used.
+    X : array-like of shape (n_samples, ...) or torch Dataset yielding (x, y), default=None
+        The data. Needed for `nearest`, and for a detector as `by`.
     classes : label or list of labels, default=None
         Forget the rows with these labels.
     query : str, default=None
@@ -32,13 +49,41 @@ def forget_mask(
         ``"device == 'molemax' and age < 30"``. The syntax is that of
         :meth:`pandas.DataFrame.query` as far as it cannot run code: column names (in backticks
         if they hold spaces), constants, lists, comparisons (``in`` and ``not in`` included),
-        ``and``, ``or``, ``not`` and arithmetic. Calls, attributes, subscripts and ``@`` are
-        refused.
+        ``and``, ``or``, ``not`` and arithmetic of numbers. Calls, attributes, subscripts and ``@``
+        are refused, and so is a text of more than 10,000 characters.
+    groups : dict of column to value or list of values, default=None
+        Forget the rows of `metadata` with these values, for example
+        ``{"patient": ["p1", "p7"]}``; every column counts. Long lists are no trouble.
+    outliers : float, default=None
+        Share of all rows, in (0, 1], that is most extreme by `by`, rounded to the nearest number
+        of rows, at least one.
+    by : str or outlier detector, default=None
+        What `outliers` is judged by. The name of a column: the distance from its median, in
+        multiples of 1.4826 times the median of all these distances (of 1.2533 times their mean,
+        where that is 0); rows without a value are no outliers. A scikit-learn detector, such as
+        :class:`sklearn.ensemble.IsolationForest`: a clone is fitted to the flattened rows of `X`,
+        held in memory, and those with the lowest ``score_samples`` (``decision_function`` where
+        there is none) are taken; its ``contamination`` changes nothing, its ``random_state``
+        should be an int.
+    nearest : list of int, or array-like of shape (n_examples, ...), default=None
+        Examples to compare all rows with: indices of rows of `X`, or rows of their own. Needs
+        `n_samples` or `fraction`. An example that is a row itself is its own nearest row.
+    embedding : fitted unlearner, fitted skorch net or callable, default=None
+        What `nearest` compares: what enters the head of the network, or what a function makes of
+        an array of rows, of shape (n_rows, n_features). None: the flattened rows. Distances are
+        Euclidean, after each feature was divided by its standard deviation.
     fraction : float, default=1.0
         Share of the selected rows to mark, ``0 < fraction <= 1``, rounded to the nearest number of
-        rows, at least one. With neither `classes` nor `query`, a share of all rows.
+        rows, at least one. Where nothing else is given, a share of all rows.
+    n_samples : int, default=None
+        Exact number of the selected rows to mark, in place of `fraction`.
+    keep_together : str, default=None
+        Column of `metadata` with the group, such as a patient, of each row, for `on_leakage`.
+    on_leakage : {"warn", "expand", "raise"}, default="warn"
+        What to do if some rows of a group are selected and others are not; see
+        :func:`check_group_leakage`.
     random_state : int, RandomState instance or None, default=None
-        Draws the fraction.
+        Draws the rows of `fraction` and `n_samples`.
 
     Returns
     -------
@@ -51,15 +96,29 @@ def forget_mask(
         If an argument has the wrong type, or the query compares or combines values whose types do
         not allow it.
     ValueError
-        If nothing or everything is selected, a class or a column is unknown, `y` and `metadata`
-        differ in length, what `classes` or `query` needs is missing, or the query is not one that
-        is allowed or does not give one boolean a row.
+        If nothing or everything is selected, a class, a value or a column is unknown, `y`,
+        `metadata` and `X` differ in length, what a criterion needs is missing, criteria exclude
+        each other, or the query is not one that is allowed or does not give one boolean a row.
+
+    Warns
+    -----
+    UserWarning
+        If a group is divided and `on_leakage` is "warn".
+
+    See Also
+    --------
+    ForgetRequest : The same criteria with who asked, when and why; can be saved.
+    sklunlearn.domains.discover_domains : Labels of devices that nobody noted down.
 
     Notes
     -----
     A comparison with a missing value is False, also with ``!=`` and ``not in``. So ``age >= 30``
     leaves out the rows whose age is missing, ``not age < 30`` selects them as well, and
     ``not age == age`` selects only those.
+
+    The splitters of scikit-learn take `groups` as one label a row. Here it is a dict, as the
+    labels are in `metadata` already: it reads as the query that it stands for, and is the same
+    for every data set that has the column.
 
     Examples
     --------
@@ -71,50 +130,26 @@ def forget_mask(
     array([False, False,  True,  True])
     >>> forget_mask(metadata=metadata, query="device == 'b' and age < 30")
     array([False, False, False,  True])
-    >>> forget_mask(y, metadata, classes="melanoma", query="age > 30")
+    >>> forget_mask(y, metadata, classes="melanoma", groups={"device": "a"})
     array([False, False,  True, False])
+    >>> X = [[0.0], [0.1], [5.0], [5.2]]
+    >>> forget_mask(X=X, nearest=[3], n_samples=2)
+    array([False, False,  True,  True])
     """
-    _check_fraction(fraction)
-    if y is None and metadata is None:
-        raise ValueError("forget_mask needs `y`, `metadata` or both to know the rows; got neither.")
-    if classes is not None and y is None:
-        raise ValueError(f"classes={classes!r} needs the labels: pass `y`.")
-    if query is not None and metadata is None:
-        raise ValueError(f"query={query!r} needs the data that it is about: pass `metadata`.")
-    if classes is None and query is None and fraction == 1:
-        raise ValueError(
-            "Without `classes` and `query`, fraction=1.0 would select every row. Pass `classes`, "
-            "`query` or a fraction below 1."
-        )
-    if y is not None:
-        y = _check_labels(y)
-    if metadata is not None:
-        _check_metadata(metadata)
-    if y is not None and metadata is not None and len(y) != len(metadata):
-        raise ValueError(
-            f"`y` has {len(y)} rows and `metadata` has {len(metadata)}: both must describe the "
-            "same rows in the same order."
-        )
-
-    mask = np.ones(len(metadata if y is None else y), dtype=bool)
-    if classes is not None:
-        mask &= _mask_of_classes(y, classes)
-    if query is not None:
-        mask &= mask_of_query(metadata, query)
-    asked = f"classes={classes!r}, query={query!r}, fraction={fraction!r}"
-    if not mask.any():
-        raise ValueError(f"No row is selected by {asked}: nothing to forget. Widen the request.")
-    if fraction < 1:
-        selected = np.flatnonzero(mask)
-        n_marked = max(1, int(fraction * len(selected) + 0.5))
-        rng = check_random_state(random_state)
-        mask[:] = False
-        mask[rng.choice(selected, size=n_marked, replace=False)] = True
-    if mask.all():
-        raise ValueError(
-            f"All {len(mask)} rows are selected by {asked}: nothing to retain. Narrow the request."
-        )
-    return mask
+    asked = {
+        "classes": classes,
+        "query": query,
+        "groups": groups,
+        "outliers": outliers,
+        "by": by,
+        "nearest": nearest,
+        "fraction": fraction,
+        "n_samples": n_samples,
+        "keep_together": keep_together,
+        "on_leakage": on_leakage,
+        "random_state": random_state,
+    }
+    return select(y, metadata, X, asked, embedding=embedding, stacklevel=3)
 
 
 def check_forget(forget, n_samples, *, allow_all=True, allow_none=False):
@@ -185,6 +220,48 @@ def check_forget(forget, n_samples, *, allow_all=True, allow_none=False):
     return mask
 
 
+def check_group_leakage(forget, groups, *, on_leakage="warn"):
+    """Look for groups of which some rows are forgotten and others retained.
+
+    Images of one patient resemble each other: a model that keeps some still knows the others.
+
+    Parameters
+    ----------
+    forget : array-like of shape (n_samples,), dtype bool, or (n_forget,), dtype int
+        Boolean mask of the rows to forget, or their indices.
+    groups : array-like of shape (n_samples,)
+        Group of each row, such as a patient. Rows whose group is missing belong to none.
+    on_leakage : {"warn", "expand", "raise"}, default="warn"
+        What to do where groups are divided: warn, mark all of their rows, or raise an error.
+
+    Returns
+    -------
+    mask : ndarray of shape (n_samples,), dtype bool
+        True for the rows to forget. Always a new array.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `forget` is not valid, see :func:`check_forget`, or `on_leakage` is none of these.
+    ValueError
+        If a group is divided and `on_leakage` is "raise".
+
+    Warns
+    -----
+    UserWarning
+        If a group is divided and `on_leakage` is "warn": how many groups and rows.
+
+    Examples
+    --------
+    >>> from sklunlearn.requests import check_group_leakage
+    >>> patients = ["p1", "p1", "p2", "p3"]
+    >>> check_group_leakage([0, 2], patients, on_leakage="expand")
+    array([ True,  True,  True, False])
+    """
+    mask = check_forget(forget, len(groups), allow_none=True)
+    return _keep_together(mask, groups, on_leakage, stacklevel=3)
+
+
 def _mask_of_indices(indices, n_samples):
     out_of_range = indices[(indices < 0) | (indices >= n_samples)]
     if len(out_of_range):
@@ -206,43 +283,3 @@ def _mask_of_indices(indices, n_samples):
             "`np.unique(forget)` does."
         )
     return mask
-
-
-def _check_fraction(fraction):
-    if isinstance(fraction, bool) or not isinstance(fraction, numbers.Real):
-        raise TypeError(f"`fraction` must be a number in (0, 1], got {fraction!r}.")
-    if not 0 < fraction <= 1:
-        raise ValueError(f"`fraction` must be in (0, 1], got {fraction!r}.")
-
-
-def _check_labels(y):
-    y = np.asarray(y)
-    if y.ndim != 1:
-        raise ValueError(f"`y` must have shape (n_samples,), got {y.shape}: pass one label a row.")
-    return y
-
-
-def _check_metadata(metadata):
-    import pandas as pd  # imported here: masks by class work without it
-
-    if not isinstance(metadata, pd.DataFrame):
-        raise TypeError(
-            f"`metadata` must be a pandas DataFrame, got {type(metadata).__name__}: wrap it in "
-            "`pandas.DataFrame(...)`."
-        )
-
-
-def _mask_of_classes(y, classes):
-    is_one = isinstance(classes, str) or not np.iterable(classes)
-    wanted = [classes] if is_one else list(classes)
-    if not wanted or any(np.ndim(label) for label in wanted):
-        raise ValueError(f"`classes` must be a label or a list of labels, got {classes!r}.")
-    labels = y.tolist()  # Python values: NumPy would call the label '3' and the class 3 equal
-    present = set(labels)
-    if unknown := [label for label in wanted if label not in present]:
-        shown = sorted(present, key=lambda label: (str(type(label)), label))
-        raise ValueError(
-            f"classes {unknown} are not in `y`, which holds {shown}: pass some of these."
-        )
-    wanted = set(wanted)
-    return np.array([label in wanted for label in labels])

@@ -93,13 +93,15 @@ def select_parameters(module, trainable):
     return names
 
 
-def head_module(module):
-    """Last counted layer of a network, with its name.
+def head_module(module, k=1):
+    """Last counted layer of a network, or the k-th last one, with its name.
 
     Parameters
     ----------
     module : torch.nn.Module
         The network; layers are counted as in :func:`select_parameters`.
+    k : int, default=1
+        Which layer, counted from the output backwards.
 
     Returns
     -------
@@ -111,7 +113,7 @@ def head_module(module):
     Raises
     ------
     ValueError
-        If no submodule counts as a layer.
+        If no submodule counts as a layer, or fewer than `k` do.
 
     Examples
     --------
@@ -126,7 +128,12 @@ def head_module(module):
             f"{type(module).__name__} has no head: none of its submodules has parameters of its "
             "own and is not a normalisation layer. Pass a network with at least one such layer."
         )
-    return counted[-1]
+    if not 1 <= k <= len(counted):
+        raise ValueError(
+            f"{type(module).__name__} has {len(counted)} layers that count, "
+            f"{[name for name, _ in counted]}: there is none that is number {k} from the output."
+        )
+    return counted[-k]
 
 
 def reinitialize(module, names):

@@ -6,6 +6,7 @@ from sklunlearn import (
     BoundaryExpandUnlearner,
     BoundaryUnlearner,
     CertifiedUnlearner,
+    ComposedUnlearner,
     DELETEUnlearner,
     DUCKUnlearner,
     FineTuneUnlearner,
@@ -20,7 +21,13 @@ from sklunlearn import (
     UNSIRUnlearner,
 )
 
+MEMBERS = [
+    ("forgets", BoundaryUnlearner(max_epochs=2)),
+    ("retains", FineTuneUnlearner(max_epochs=2)),
+]
+
 ALL = [
+    ComposedUnlearner(MEMBERS, finetune_epochs=2, random_state=0),
     CertifiedUnlearner(random_state=0),
     SISAUnlearner(n_shards=2, n_slices=2, random_state=0),
     AMUNUnlearner(max_epochs=2, radius=0.1, max_doublings=5, max_steps=10, random_state=0),
@@ -39,6 +46,13 @@ ALL = [
     SalUnUnlearner(max_epochs=2, random_state=0),
     UNSIRUnlearner(max_epochs=1, noise_steps=2, repair_epochs=1, random_state=0),
 ]
+
+# What the constructor needs, with the defaults of the methods.
+REQUIRED = {
+    "ComposedUnlearner": {
+        "estimators": [("forgets", BoundaryUnlearner()), ("retains", FineTuneUnlearner())]
+    },
+}
 
 # As above, every method needs rows to retain. With these parameters it does not; the others, which
 # are not named here, always do.
@@ -68,3 +82,6 @@ OWN_TRAINING = {"SISAUnlearner"}
 
 # The network in use after `fit` is the one that was trained, but with another head.
 OWN_HEAD = {"CertifiedUnlearner"}
+
+# What `partial_unlearn` goes on from is more than the network.
+OWN_STATE = {"CertifiedUnlearner", "ComposedUnlearner"}

@@ -20,7 +20,9 @@ from registry import (
     ALL,
     HARDLY_FORGETS,
     OWN_HEAD,
+    OWN_STATE,
     OWN_TRAINING,
+    REQUIRED,
     WHOLE_CLASSES,
     WITHOUT_RETAIN,
     WITHOUT_TRAINING,
@@ -127,7 +129,7 @@ def test_the_shortest_program_with_the_defaults(unlearner):
     for_classes = "class" in method.request_types
     if not for_classes:
         forget = np.arange(900) % 10 == 0
-    unlearner = method(random_state=0).fit(X, y)
+    unlearner = method(**REQUIRED.get(method.__name__, {}), random_state=0).fit(X, y)
     assert unlearner.score(X[forget], y[forget]) > 0.95
     unlearner.unlearn(X, y, forget=forget)
     assert unlearner.score(X[~forget], y[~forget]) > 0.95
@@ -174,7 +176,7 @@ def test_unlearn_starts_again_from_the_fitted_model(fitted, X, y, forget):
 
 
 def test_partial_unlearn_continues_from_the_last_network(fitted, X, y, forget):
-    if type(fitted).__name__ in OWN_HEAD:
+    if type(fitted).__name__ in OWN_STATE:
         pytest.skip("its network is not all that it goes on from")
     fitted.unlearn(X, y, forget=forget)
     from_there = clone(fitted).set_params(estimator=FrozenEstimator(fitted.net_))

@@ -10,6 +10,8 @@ from sklunlearn._data import (
     BatchLoader,
     Rows,
     feature_statistics,
+    is_memory_mapped,
+    labels_of,
     split_evenly,
     take,
     take_rows,
@@ -322,3 +324,55 @@ def test_statistics_of_a_dataset():
     mean, std, _, _ = Rows(TensorDataset(torch.from_numpy(X), torch.zeros(2500))).statistics()
     np.testing.assert_allclose(mean, X.mean(axis=0), atol=1e-5)
     np.testing.assert_allclose(std, X.std(axis=0), rtol=1e-5)
+
+
+# Data that do not fit in memory
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [((5, 4), 1000), ((5, 3, 64, 64), 85), ((2, 2**21), 1), ((0, 4), 1000)],
+)
+def test_large_rows_are_taken_a_few_at_once(shape, expected):
+    assert Rows(np.zeros(shape, dtype=np.float32)).at_once(1000) == expected
+
+
+def test_what_lies_in_a_file(tmp_path):
+    array = np.arange(12, dtype=np.uint8).reshape(6, 2)
+    array.tofile(tmp_path / "X")
+    on_disk = np.memmap(tmp_path / "X", dtype=np.uint8, mode="r", shape=(6, 2))
+    assert is_memory_mapped(on_disk) and is_memory_mapped(np.asarray(on_disk)[2:].reshape(-1, 2))
+    for in_memory in (array, np.array(on_disk), array.tolist(), None):
+        assert not is_memory_mapped(in_memory)
+    some = take(take(on_disk, [5, 3, 0]), [1, 2])
+    assert isinstance(some, Dataset), "not read yet"
+    rows = Rows(some, np.array([7, 8]))
+    assert rows.take_X([1, 0]).tolist() == [[0, 1], [6, 7]]
+    assert rows.take_X([0]).dtype == torch.float32
+    assert isinstance(take(array, [1]), np.ndarray)
+
+
+class Labelled(Dataset):
+    """Rows that cannot be read, only their labels."""
+
+    def __init__(self, targets, readable=False, **attributes):
+        self.targets = targets
+        self.readable = readable
+        vars(self).update(attributes)
+
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, i):
+        assert self.readable
+        return torch.zeros(2), "abc"[i]
+
+
+def test_labels_that_a_dataset_holds_are_read_alone():
+    assert labels_of(Labelled(["x", "y", "z"])) == ["x", "y", "z"]
+    assert labels_of(Labelled(torch.tensor([4, 5, 6]))) == [4, 5, 6]
+    assert labels_of(Subset(Labelled(np.array([4, 5, 6])), [2, 0])) == [6, 4]
+    # Not those of the rows, or not one a row.
+    changed = Labelled([0, 1, 2], readable=True, target_transform=str)
+    for dataset in (changed, Labelled([0, 1], readable=True), Labelled(None, readable=True)):
+        assert labels_of(dataset) == ["a", "b", "c"]

@@ -36,14 +36,28 @@ def identity(output):
     return output
 
 
-def answer(answers, aggregation):
-    module = Ensemble([Fixed(a) for a in answers], [identity] * len(answers), aggregation)
+def answer(answers, aggregation, weights=None):
+    constituents, nonlinearities = [Fixed(a) for a in answers], [identity] * len(answers)
+    module = Ensemble(constituents, nonlinearities, aggregation, weights=weights)
     return module(torch.zeros(2, 1)).numpy()
 
 
 def test_mean():
     answers = [[0.2, 0.8, 0.0], [0.5, 0.3, 0.2]]
     np.testing.assert_allclose(answer(answers, "mean"), [[0.35, 0.55, 0.1]] * 2, rtol=1e-6)
+
+
+@pytest.mark.parametrize("aggregation", ["mean", "vote"])
+def test_weights(aggregation):
+    answers = [[0.2, 0.8, 0.0], [0.5, 0.3, 0.2], [0.1, 0.1, 0.8]]
+    counted = np.eye(3)[np.argmax(answers, axis=1)] if aggregation == "vote" else answers
+    for weights in ([1.0, 3.0, 0.5], [0.25, 0.25, 0.5], [0.0, 2.0, 0.0]):
+        expected = np.average(counted, axis=0, weights=weights)
+        actual = answer(answers, aggregation, weights)
+        np.testing.assert_allclose(actual, [expected] * 2, rtol=1e-6)
+    np.testing.assert_array_equal(
+        answer(answers, aggregation), answer(answers, aggregation, [1.0, 1.0, 1.0])
+    )
 
 
 def test_vote_is_the_share_of_votes():

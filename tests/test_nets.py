@@ -261,11 +261,12 @@ def test_cross_entropy_is_that_of_the_metrics_where_probabilities_are_small():
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 5, 100])
-def test_batches_come_back_in_order(batch_size):
+def test_batches_come_back_in_order(batch_size, monkeypatch):
+    monkeypatch.setattr(Rows, "at_once", lambda self, most: batch_size)
     net = make_net(Linear)
     X = np.arange(10, dtype=np.float32).reshape(5, 2)
     assert net.module_.train().training  # dropout of everything, unless in evaluation mode
-    result = _nets.forward(net, Rows(X), lambda net, output, batch: output, batch_size=batch_size)
+    result = _nets.forward(net, Rows(X), lambda net, output, batch: output)
     np.testing.assert_array_equal(result, np.column_stack([X, np.zeros(5)]))
     assert not torch.from_numpy(result).requires_grad
 

@@ -154,6 +154,15 @@ def test_all_frozen_and_no_layers_are_errors():
         head_module(nn.Sequential(nn.LayerNorm(3), nn.ReLU()))
 
 
+def test_the_kth_last_layer_that_counts():
+    net = conv_net()
+    assert [head_module(net, k) for k in (1, 2, 3)] == [("8", net[8]), ("6", net[6]), ("1", net[1])]
+    for k in (0, 4, -1):
+        message = rf"Sequential has 3 layers that count, \['1', '6', '8'\]: .* number {k} from"
+        with pytest.raises(ValueError, match=message):
+            head_module(net, k)
+
+
 def batchnorm_net(affine=True):
     return nn.Sequential(
         nn.Linear(3, 4), nn.BatchNorm1d(4, affine=affine), nn.Linear(4, 4), nn.BatchNorm1d(4)

@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from sklunlearn._nets import shallow_copy
 from sklunlearn.inspection._plotting import (
     FORGET_COLOR,
     LINE_COLOR,
@@ -10,6 +11,7 @@ from sklunlearn.inspection._plotting import (
     legend_beside,
     make_axes,
 )
+from sklunlearn.requests import check_forget
 
 __all__ = ["TradeoffDisplay"]
 
@@ -19,7 +21,7 @@ _BASELINE_MARKERS = ["^", "D", "v", "P", "X", "p", "<", ">"]
 class TradeoffDisplay:
     """Forget score against retain score of many candidates.
 
-    Make one with :meth:`from_search` or :meth:`from_frame`.
+    Make one with :meth:`from_search`, :meth:`from_composition` or :meth:`from_frame`.
 
     Parameters
     ----------
@@ -31,6 +33,8 @@ class TradeoffDisplay:
         Position of the candidate that is chosen. None: none is.
     baselines : dict of str to (float, float), default=None
         Scores (x, y) of models to compare with.
+    names : list of str, default=None
+        Names of the candidates. None: their numbers.
     x_name, y_name : str, default="retain score" and "forget score"
         What the scores are called.
 
@@ -69,6 +73,7 @@ class TradeoffDisplay:
         front=None,
         knee=None,
         baselines=None,
+        names=None,
         x_name="retain score",
         y_name="forget score",
     ):
@@ -77,6 +82,7 @@ class TradeoffDisplay:
         self.front = front
         self.knee = knee
         self.baselines = baselines
+        self.names = names
         self.x_name = x_name
         self.y_name = y_name
 
@@ -194,6 +200,69 @@ class TradeoffDisplay:
             scores, x=x, y=y, front=front, knee=knee, baselines=baselines, ax=ax, **kwargs
         )
 
+    @classmethod
+    def from_composition(cls, composed, X, y, *, forget, baselines=None, ax=None, **kwargs):
+        """Draw a composition, its members and the original network.
+
+        Parameters
+        ----------
+        composed : ComposedUnlearner
+            After a request.
+        X : array-like of shape (n_samples, ...) or torch Dataset
+            Rows that were not used to choose anything, for instance test rows.
+        y : array-like of shape (n_samples,)
+            Their labels.
+        forget : array-like of shape (n_samples,), dtype bool, or of row indices
+            Those that are like the forgotten rows; the others are like the retained ones.
+        baselines : dict of str to (float, float), default=None
+            Retention and forgetting of further models, for instance the retrained one.
+        ax : matplotlib Axes, default=None
+            Where to draw; None: a new figure.
+        **kwargs : dict
+            Options of the ``ax.scatter`` of the composition.
+
+        Returns
+        -------
+        display : TradeoffDisplay
+            "retention" is the accuracy on the retain rows, "forgetting" is 1 less the distance of
+            the accuracy on the forget rows from `forget_target` of the composition.
+
+        Raises
+        ------
+        NotFittedError
+            If the composition has not carried out a request.
+        ValueError
+            If `forget` marks no row, or all.
+        """
+        check_is_fitted(composed, "compatibility_")
+        y = np.asarray(y)
+        forget = check_forget(forget, len(y), allow_all=False)
+
+        def point(model):
+            right = model.predict(X) == y
+            distance = abs(right[forget].mean() - composed.forget_target)
+            return right[~forget].mean(), 1 - distance
+
+        original = shallow_copy(composed)
+        original._restart()
+        known = {"original": point(original)}
+        known |= {
+            name: point(member)
+            for name, member in composed.named_estimators_.items()
+            if member != "drop"
+        }
+        (x_composed, y_composed) = point(composed)
+        display = cls(
+            x=np.array([x_composed]),
+            y=np.array([y_composed]),
+            names=["composed"],
+            baselines=known | (baselines or {}),
+            x_name="retention",
+            y_name="forgetting",
+        )
+        style = {"s": 260, "marker": "*", "facecolor": FORGET_COLOR, "edgecolor": "black"}
+        return display.plot(ax=ax, **{**style, "zorder": 4, "label": "composed", **kwargs})
+
     def frame(self):
         """The numbers of the picture.
 
@@ -214,7 +283,8 @@ class TradeoffDisplay:
         scores = [*zip(self.x, self.y, strict=True), *baselines.values()]
         frame = pd.DataFrame(scores, columns=[self.x_name, self.y_name], dtype=float)
         frame.insert(0, "role", [*roles, *["baseline"] * len(baselines)])
-        frame.insert(0, "name", [*map(str, range(len(roles))), *baselines])
+        names = map(str, range(len(roles))) if self.names is None else self.names
+        frame.insert(0, "name", [*names, *baselines])
         return frame
 
     def plot(self, ax=None, **kwargs):

@@ -187,7 +187,7 @@ class AMUNUnlearner(GradientUnlearner):
             )
 
         with training_only(net.module_, [], freeze_batchnorm=False):
-            found = [search(batch) for batch in forget.batches(256, net.device)]
+            found = [search(batch) for batch in forget.batches(forget.at_once(256), net.device)]
         X, y, distances = (torch.cat(parts).cpu().numpy() for parts in zip(*found, strict=True))
         self.distances_ = distances
         if self.keep_forget:

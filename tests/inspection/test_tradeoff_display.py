@@ -2,10 +2,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 
+from sklunlearn import ComposedUnlearner, FineTuneUnlearner
 from sklunlearn.inspection import TradeoffDisplay
 
 FRAME = pd.DataFrame(
@@ -92,3 +94,48 @@ def test_search_must_be_fitted():
 def test_errors(change, message):
     with pytest.raises(ValueError, match=message):
         TradeoffDisplay.from_frame(FRAME, **({"x": "kept", "y": "gone"} | change))
+
+
+class Answers:
+    """A model that gives these labels."""
+
+    def __init__(self, labels):
+        self.labels = np.array(labels)
+
+    def predict(self, X):
+        return self.labels
+
+
+def test_a_composition_and_its_members():
+    class Composition(Answers, BaseEstimator):
+        forget_target = 0.25
+        named_estimators_ = {"a": Answers([0, 0, 1, 1, 1, 1]), "b": "drop"}
+
+        def _restart(self):
+            self.labels = np.array([0, 0, 0, 0, 1, 1])
+
+        def fit(self):
+            self.compatibility_ = {}
+            return self
+
+    composed = Composition([1, 1, 1, 0, 1, 0]).fit()
+    y, forget = [0, 0, 0, 0, 1, 1], [0, 1, 2, 3]
+    baselines = {"retrained": (1.0, 0.9)}
+    display = TradeoffDisplay.from_composition(
+        composed, np.zeros((6, 1)), y, forget=forget, baselines=baselines
+    )
+    frame = display.frame()
+    assert frame["name"].tolist() == ["composed", "original", "a", "retrained"]
+    assert frame["role"].tolist() == ["candidate", "baseline", "baseline", "baseline"]
+    assert frame["retention"].tolist() == [0.5, 1.0, 1.0, 1.0]
+    # Forget rows that are right: 1, 4 and 2 of 4; the target is 1 of 4.
+    assert frame["forgetting"].tolist() == [1.0, 0.25, 0.75, 0.9]
+    legend = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    assert legend == ["composed", "original", "a", "retrained"]
+    assert composed.labels.tolist() == [1, 1, 1, 0, 1, 0], "the composition is not changed"
+
+
+def test_a_composition_without_a_request():
+    composed = ComposedUnlearner([("a", FineTuneUnlearner())])
+    with pytest.raises(NotFittedError):
+        TradeoffDisplay.from_composition(composed, np.zeros((2, 1)), [0, 1], forget=[0])

@@ -1,0 +1,73 @@
+"""Files that are written whole or not at all."""
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+__all__ = ["atomic_write", "sync_folder"]
+
+
+def atomic_write(path, data):
+    """Put `data` into a file, of which at any time either the old or the new content is there.
+
+    Parameters
+    ----------
+    path : str or path-like
+        File to write or replace. A symbolic link is followed: what it points to is replaced.
+        The mode of an existing file is kept.
+    data : bytes or str
+        Content; a string is encoded as UTF-8, its line ends as they are.
+
+    Raises
+    ------
+    OSError
+        If the folder does not exist or may not be written to, or the disk is full. Whatever the
+        error, also a KeyboardInterrupt, the old file is whole and no temporary file is left.
+
+    Notes
+    -----
+    A process killed outright may leave a temporary file, named ``.NAME.*.tmp``, in the folder.
+    """
+    path = Path(os.path.realpath(path))
+    data = data.encode() if isinstance(data, str) else data
+    # In the same folder, as a file can be renamed only within one file system.
+    descriptor, temporary = tempfile.mkstemp(
+        prefix=f".{path.name}.", suffix=".tmp", dir=path.parent
+    )
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, _mode(path))
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder):
+    """Put a folder's entries on the disk, so that a file new in it survives a power cut."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:  # Windows does not open folders
+        return
+    try:
+        # Some network file systems cannot; the file itself is on the disk already.
+        with contextlib.suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _mode(path):
+    """Mode of the file, or that of any new file: mkstemp's is for its owner only."""
+    try:
+        return path.stat().st_mode & 0o777
+    except FileNotFoundError:
+        umask = os.umask(0)
+        os.umask(umask)
+        return 0o666 & ~umask
