@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
-__all__ = ["draw_seed", "isolated_random_state"]
+__all__ = ["RandomStream", "draw_seed", "isolated_random_state"]
 
 
 def draw_seed(random_state):
@@ -31,16 +31,55 @@ def isolated_random_state(seed):
     seed : int or None
         Seed of the states inside; None takes entropy from the operating system.
     """
-    if seed is None:
-        seed = int(np.random.default_rng().integers(np.iinfo(np.int32).max))
     python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
     devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else []
     try:
         with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(seed)
-            np.random.seed(seed)  # noqa: NPY002
-            random.seed(seed)
+            _set_seed(seed)
             yield
     finally:
         np.random.set_state(numpy_state)  # noqa: NPY002
         random.setstate(python_state)
+
+
+class RandomStream:
+    """Global random states that are put aside and taken up again, each time as a context.
+
+    For runs that take turns: each goes on drawing as if it were alone. Only to be entered within
+    :func:`isolated_random_state`, which puts the states of before back.
+
+    Parameters
+    ----------
+    seed : int or None
+        Seed of the states when the context is first entered; None takes entropy from the operating
+        system.
+    """
+
+    def __init__(self, seed):
+        self._seed = seed
+        self._states = None
+
+    def __enter__(self):
+        if self._states is None:
+            _set_seed(self._seed)
+        else:
+            for put_back, state in self._states:
+                put_back(state)
+        return self
+
+    def __exit__(self, *error):
+        self._states = [
+            (torch.set_rng_state, torch.get_rng_state()),
+            (np.random.set_state, np.random.get_state()),  # noqa: NPY002
+            (random.setstate, random.getstate()),
+        ]
+        if torch.cuda.is_available():
+            self._states.append((torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all()))
+
+
+def _set_seed(seed):
+    if seed is None:
+        seed = int(np.random.default_rng().integers(np.iinfo(np.int32).max))
+    torch.manual_seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
+    random.seed(seed)

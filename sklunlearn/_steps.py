@@ -45,17 +45,17 @@ class StepBatches:
         self.rows = forget, retain
         self.device = device
         self.steps = ()
-        self._halves = [None, None]
+        self.halves = [None, None]
 
     def __iter__(self):
         for step in self.steps:
             taken = [i for i in (0, 1) if step[i] is not None]
             X = self._take_X([(self.rows[i], step[i].numpy()) for i in taken])
             parts = _split(X, [len(step[i]) for i in taken])
-            self._halves = [None, None]
+            self.halves = [None, None]
             for i, part in zip(taken, parts, strict=True):
-                self._halves[i] = self.rows[i].batch(step[i], self.device, part)
-            y = [self._halves[i].y for i in taken]
+                self.halves[i] = self.rows[i].batch(step[i], self.device, part)
+            y = [self.halves[i].y for i in taken]
             yield X, torch.cat(y) if len(y) > 1 else y[0]
 
     def _take_X(self, taken):
@@ -70,11 +70,11 @@ class StepBatches:
 
     def split(self, logits):
         """The forget and the retain rows of the last batch, either None, with their logits."""
-        halves = [half for half in self._halves if half is not None]
+        halves = [half for half in self.halves if half is not None]
         parts = _split(logits, [len(half) for half in halves])
         for half, part in zip(halves, parts, strict=True):
             half.logits = part
-        return self._halves
+        return self.halves
 
 
 def _split(tensor, sizes):

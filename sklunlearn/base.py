@@ -299,22 +299,25 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
 
     def _forget(self, X, y, forget, request=None):
         """Unlearn from the current network, and put down what happened."""
-        start = self.net_
         requested_at = datetime.datetime.now(datetime.UTC)
         began = time.perf_counter()
         known = set(vars(self))
         with isolated_random_state(draw_seed(self.random_state)):
-            net = self._unlearn(start, X, y, forget)
+            net = self._unlearn(self.net_, X, y, forget)
         # What a method kept under a private name was for the run only.
         for name in set(vars(self)) - known:
             if name.startswith("_"):
                 delattr(self, name)
         check_finite_weights(net, "Unlearning")
         self.unlearning_time_ = time.perf_counter() - began
-        self.net_, self.history_ = net, net.history_
-
         indices = np.flatnonzero(forget)
         rows = Rows(transform(self.preprocessing_, take(X, indices)), y[indices])
+        self._exchange(net, rows, forget, requested_at, request)
+
+    def _exchange(self, net, rows, forget, requested_at, request=None):
+        """Take over the network that has forgotten `rows`, and put down what happened."""
+        start = self.net_
+        self.net_, self.history_ = net, net.history_
         self.forget_loss_ = forward(
             net, rows, lambda net, output, batch: cross_entropy_of(net, output, batch.y)
         )

@@ -205,14 +205,7 @@ class GradientUnlearner(BaseUnlearner):
         return self.retain_weight > 0
 
     def _unlearn(self, start, X, y, forget):
-        X = transform(self.preprocessing_, X)
-        forget_rows = Rows(X, y, np.flatnonzero(forget))
-        retain_rows = Rows(X, y, np.flatnonzero(~forget))
-        run = self._begin(start)
-        masks = self._select(run, start, forget_rows)
-        self._configure(run)
-        self._requested = forget_rows
-        rows = self._prepare(start, forget_rows, retain_rows) or (forget_rows, retain_rows)
+        run, rows, masks = self._open(start, X, y, forget)
         frozen = self.freeze_batchnorm
         with (
             training_only(run.module_, self.updated_params_, freeze_batchnorm=frozen),
@@ -224,6 +217,18 @@ class GradientUnlearner(BaseUnlearner):
         run.notify("on_train_end", X=rows[0], y=rows[0].y)
         self._finish(run)
         return resume_training(run, start)
+
+    def _open(self, start, X, y, forget):
+        """All that comes before the run: what is trained, on which rows, and which weights stay."""
+        X = transform(self.preprocessing_, X)
+        forget_rows = Rows(X, y, np.flatnonzero(forget))
+        retain_rows = Rows(X, y, np.flatnonzero(~forget))
+        run = self._begin(start)
+        masks = self._select(run, start, forget_rows)
+        self._configure(run)
+        self._requested = forget_rows
+        rows = self._prepare(start, forget_rows, retain_rows) or (forget_rows, retain_rows)
+        return run, rows, masks
 
     def _select(self, run, start, forget):
         """Find what may change: names of parameters, and masks of those that may in part."""

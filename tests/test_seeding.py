@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sklunlearn._seeding import draw_seed, isolated_random_state
+from sklunlearn._seeding import RandomStream, draw_seed, isolated_random_state
 
 # ruff: noqa: NPY002  (the global random state of NumPy is what is tested)
 
@@ -72,3 +72,17 @@ def test_seed_of_an_instance_advances_it():
     instance, other = np.random.RandomState(3), np.random.RandomState(3)
     seeds = [draw_seed(instance), draw_seed(instance)]
     assert seeds == other.randint(2**31 - 1, size=2).tolist()
+
+
+def test_streams_take_turns_and_each_draws_as_if_it_were_alone(global_states):
+    with isolated_random_state(5):
+        streams = {seed: RandomStream(seed) for seed in (1, 2)}
+        seen = {1: [], 2: []}
+        for seed in (1, 2, 2, 1, 2, 1):
+            with streams[seed]:
+                seen[seed].append(draws())
+        with RandomStream(None):  # of another seed each time
+            assert draws() not in seen[1] + seen[2]
+    for seed, drawn in seen.items():
+        with isolated_random_state(seed):
+            assert drawn == [draws() for _ in range(3)]

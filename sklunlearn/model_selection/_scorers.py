@@ -1,6 +1,8 @@
 """Scorers that ask how much was forgotten, what was retained, and who can tell."""
 
+import contextlib
 import warnings
+from contextvars import ContextVar
 from numbers import Real
 
 import numpy as np
@@ -16,10 +18,12 @@ from sklunlearn.metrics import (
 )
 from sklunlearn.requests import check_forget
 
-__all__ = ["find_unlearner", "unlearning_scorers"]
+__all__ = ["find_unlearner", "shared_answers", "unlearning_scorers"]
 
 # What single precision, of which probabilities are, can still tell from a probability of 0.
 _LARGEST_LOSS = 80.0
+
+_shared = ContextVar("_shared", default=None)
 
 
 def unlearning_scorers(
@@ -170,7 +174,7 @@ class _Answers:
 
     def __init__(self, model, X, y, classes=None):
         self.model, self.y = model, y
-        self.proba = np.asarray(model.predict_proba(X))
+        self.proba = _probabilities(model, X)
         self.classes = np.asarray(model.classes_)
         if classes is not None:
             self._align(classes)
@@ -195,6 +199,25 @@ class _Answers:
             if label in column:
                 aligned[:, i] = self.proba[:, column[label]]
         self.proba, self.classes = aligned, classes
+
+
+@contextlib.contextmanager
+def shared_answers():
+    """Context of the scores of one model, which is asked only once what it says of the same X."""
+    token = _shared.set({})
+    try:
+        yield
+    finally:
+        _shared.reset(token)
+
+
+def _probabilities(model, X):
+    known = _shared.get()
+    if known is None:
+        return np.asarray(model.predict_proba(X))
+    if (id(model), id(X)) not in known:  # both are kept, so that no other gets their identity
+        known[id(model), id(X)] = model, X, np.asarray(model.predict_proba(X))
+    return known[id(model), id(X)][2]
 
 
 def _forgetting(scorer, answers, X, forget):

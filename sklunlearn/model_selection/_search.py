@@ -13,6 +13,7 @@ from sklearn.metrics import accuracy_score, get_scorer
 from sklearn.model_selection import GridSearchCV, ParameterGrid
 from sklearn.model_selection import check_cv as check_sklearn_cv
 from sklearn.utils import indexable
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import column_or_1d
@@ -25,6 +26,7 @@ from sklunlearn.model_selection._original import judge, score_original
 from sklunlearn.model_selection._scorers import unlearning_scorers
 from sklunlearn.model_selection._selection import select_knee
 from sklunlearn.model_selection._split import ForgetSplit, ForgetStratifiedKFold
+from sklunlearn.model_selection._vectorized import StackedCandidates
 from sklunlearn.model_selection._workers import one_thread_each
 from sklunlearn.requests import check_forget
 
@@ -57,6 +59,10 @@ class TradeoffSearchCV(GridSearchCV):
         :func:`select_constrained`. False: none is chosen.
     n_jobs : int or None, default=None
         Number of workers; each uses one thread of torch.
+    engine : {"sequential", "vectorized"}, default="sequential"
+        How candidates are trained. "vectorized": those that differ only in numbers that a method's
+        steps read (`lr`, weights of losses, settings of the optimizer) or in what it reads before
+        them (such as `noise`) as one stack of networks; the others one by one. See Notes.
     memory : str, object with the joblib.Memory interface or None, default=None
         Caches original networks, for unlearners that have no `memory` of their own, unless they
         are values in `param_grid` themselves. None: a temporary folder, removed at the end, with
@@ -84,6 +90,9 @@ class TradeoffSearchCV(GridSearchCV):
     verdict_ : str
         In words: whether one candidate is best in all scores, and which ones the original network
         dominates. If it dominates all, a warning says so.
+    engine_ : pandas.DataFrame
+        Of each row in `cv_results_`, which "engine" trained it, and the "reason" where it was the
+        sequential one. Only with ``engine="vectorized"``.
     scorer_ : dict of callable
         The scorers.
     n_splits_ : int
@@ -103,6 +112,17 @@ class TradeoffSearchCV(GridSearchCV):
     to it. The chosen candidate has been looked for, so that its scores are flattering; judge it
     on other rows.
 
+    With ``engine="vectorized"`` the networks of many candidates take their steps together, on the
+    batches and with the draws that each would have alone. On digits, with 48 candidates in 3 folds,
+    it took 2.7 to 6.4 times less time of the processor, the gain being larger for smaller networks
+    and batches, 1.9 times less with 12 candidates of a small convolutional network; probabilities
+    differed by less than 1e-5 (in other runs with AdamW by up to 1e-3). As many candidates make a
+    stack as hold 2**26 numbers, four for each weight and one for each value that a layer gives out
+    for ``2 * batch_size`` rows. Candidates are trained one by one where `engine_` says why: among
+    others with callbacks or `stop_accuracy`, BatchNorm that is trained, dropout, a net with a
+    `train_step`, `infer` or `get_loss` of its own, another optimizer than SGD, Adam or AdamW, and
+    methods that do not declare what their steps read.
+
     Examples
     --------
     >>> from sklearn.datasets import load_iris
@@ -121,6 +141,7 @@ class TradeoffSearchCV(GridSearchCV):
     _parameter_constraints = {
         **GridSearchCV._parameter_constraints,
         "scoring": [dict, None],
+        "engine": [StrOptions({"sequential", "vectorized"})],
         "memory": BaseUnlearner._parameter_constraints["memory"],
     }
     del _parameter_constraints["pre_dispatch"], _parameter_constraints["return_train_score"]
@@ -134,6 +155,7 @@ class TradeoffSearchCV(GridSearchCV):
         cv=None,
         refit="knee",
         n_jobs=None,
+        engine="sequential",
         memory=None,
         verbose=0,
         error_score="raise",
@@ -144,6 +166,7 @@ class TradeoffSearchCV(GridSearchCV):
         self.cv = cv
         self.refit = refit
         self.n_jobs = n_jobs
+        self.engine = engine
         self.memory = memory
         self.verbose = verbose
         self.error_score = error_score
@@ -212,7 +235,8 @@ class TradeoffSearchCV(GridSearchCV):
                 delayed(score_original)(clone(estimator), scorers, X, y, forget, train, test)
                 for train, test in splits
             )
-            search = _Candidates(
+            kind = StackedCandidates if self.engine == "vectorized" else _Candidates
+            search = kind(
                 estimator,
                 self.param_grid,
                 scoring=scorers,
@@ -303,6 +327,7 @@ class TradeoffSearchCV(GridSearchCV):
             "n_splits_",
             "scorer_",
             "multimetric_",
+            "engine_",
         ):
             if hasattr(self, name):  # of an earlier fit
                 delattr(self, name)

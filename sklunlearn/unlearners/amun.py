@@ -113,6 +113,9 @@ class AMUNUnlearner(GradientUnlearner):
         "keep_forget": ["boolean"],
     }
 
+    _stackable = ("retain_weight",)
+    _stackable_before = ("radius", "max_doublings", "max_steps", "clip")
+
     def __init__(
         self,
         estimator=None,

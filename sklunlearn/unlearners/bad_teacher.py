@@ -98,6 +98,8 @@ class BadTeacherUnlearner(GradientUnlearner):
         "temperature": [Interval(Real, 0, None, closed="neither")],
     }
 
+    _stackable = ("temperature", "retain_weight")
+
     def __init__(
         self,
         estimator=None,

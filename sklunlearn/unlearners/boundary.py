@@ -190,6 +190,13 @@ class BoundaryUnlearner(GradientUnlearner):
         "retain_target": [StrOptions({"labels", "distill"})],
     }
 
+    _stackable = ("retain_weight",)
+    _stackable_before = (
+        *("step_size", "step_units", "max_steps", "step_decay", "closeness", "closeness_decay"),
+        *("noise", "noise_distribution", "normalize_gradient", "threshold", "clip"),
+        *("target", "top_k", "temperature"),
+    )
+
     def __init__(
         self,
         estimator=None,

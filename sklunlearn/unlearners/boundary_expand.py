@@ -74,6 +74,8 @@ class BoundaryExpandUnlearner(GradientUnlearner):
 
     request_types = ("class",)
 
+    _stackable = ("retain_weight",)
+
     def __init__(
         self,
         estimator=None,
@@ -113,19 +115,19 @@ class BoundaryExpandUnlearner(GradientUnlearner):
 
     def _begin(self, net):
         run = super()._begin(net)
-        name, self._head = head_module(run.module_)
-        if not isinstance(self._head, nn.Linear) or is_parametrized(self._head):
+        name, head = head_module(run.module_)
+        if not isinstance(head, nn.Linear) or is_parametrized(head):
             raise ValueError(
-                f"The head {name!r} is a {type(self._head).__name__}, to which no output can be "
+                f"The head {name!r} is a {type(head).__name__}, to which no output can be "
                 "added: Boundary Expanding needs a network that ends in a torch.nn.Linear."
             )
-        if self._head.out_features != len(self.classes_):
+        if head.out_features != len(self.classes_):
             raise ValueError(
-                f"The head {name!r} has {self._head.out_features} outputs for "
+                f"The head {name!r} has {head.out_features} outputs for "
                 f"{len(self.classes_)} classes: the last layer that the network registers must be "
                 "the one that gives the logits."
             )
-        _change_outputs(self._head, _add_output)
+        _change_outputs(head, _add_output)
         return run
 
     def _select(self, run, start, forget):
@@ -144,7 +146,7 @@ class BoundaryExpandUnlearner(GradientUnlearner):
         return loss
 
     def _finish(self, run):
-        _change_outputs(self._head, lambda values: values[:-1].clone())
+        _change_outputs(head_module(run.module_)[1], lambda values: values[:-1].clone())
 
 
 def _change_outputs(head, change):

@@ -80,6 +80,8 @@ class DELETEUnlearner(GradientUnlearner):
 
     request_types = ("class",)
 
+    _stackable = ("retain_weight",)
+
     def __init__(
         self,
         estimator=None,

@@ -95,6 +95,8 @@ class FineTuneUnlearner(GradientUnlearner):
     }
     del _parameter_constraints["retain_weight"]  # retain rows are all there is
 
+    _stackable = ()
+
     def __init__(
         self,
         estimator=None,

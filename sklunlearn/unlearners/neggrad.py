@@ -91,6 +91,8 @@ class NegGradUnlearner(GradientUnlearner):
         "loss_cap": [StrOptions({"log_k"}), Interval(Real, 0, None, closed="neither"), None],
     }
 
+    _stackable = ("forget_weight", "loss_cap", "retain_weight")
+
     def __init__(
         self,
         estimator=None,

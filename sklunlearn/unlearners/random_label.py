@@ -89,6 +89,8 @@ class RandomLabelUnlearner(GradientUnlearner):
         "exclude_true": ["boolean"],
     }
 
+    _stackable = ("retain_weight",)
+
     def __init__(
         self,
         estimator=None,

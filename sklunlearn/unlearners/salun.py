@@ -98,6 +98,9 @@ class SalUnUnlearner(RandomLabelUnlearner):
         "trainable": TRAINABLE,
     }
 
+    _stackable = ("retain_weight",)
+    _stackable_before = ("fraction",)
+
     def __init__(
         self,
         estimator=None,

@@ -29,6 +29,7 @@ from sklunlearn.model_selection import (
     select_knee,
     unlearning_scorers,
 )
+from sklunlearn.model_selection._scorers import shared_answers
 
 NAMES = ("forgetting", "retention", "membership")
 
@@ -206,6 +207,27 @@ def test_a_call_with_bad_masks(forget, error, message):
 def test_membership_needs_a_model_that_has_forgotten():
     with pytest.raises(ValueError, match=r"`forget_loss_`, which Stub does not have"):
         call("membership", Stub(PROBA, ["a", "b"]))
+
+
+def test_the_scores_of_one_model_ask_it_once():
+    class Counting(Stub):
+        n_asked = 0
+
+        def predict_proba(self, X):
+            self.n_asked += 1
+            return super().predict_proba(X)
+
+    scorers = unlearning_scorers(NAMES)
+    expected = [call(name) for name in NAMES]
+    models = [Counting(PROBA, ["a", "b"], forget_loss=[0.05, 0.3, 0.7]) for _ in range(2)]
+    models[1].proba = models[1].proba[:, ::-1]
+    with shared_answers():
+        shared = [[s(m, ROWS, Y, forget=FORGET) for s in scorers.values()] for m in models]
+    assert [model.n_asked for model in models] == [1, 1]
+    assert shared[0] == expected
+    assert shared[1] != expected
+    models[0].proba = models[1].proba  # nothing is kept
+    assert [s(models[0], ROWS, Y, forget=FORGET) for s in scorers.values()] == shared[1]
 
 
 def test_scorers_can_be_copied():

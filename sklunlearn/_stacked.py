@@ -1,0 +1,347 @@
+"""Runs of one method that differ only in numbers, trained together as one stack of networks."""
+
+import datetime
+import time
+from numbers import Real
+
+import numpy as np
+import torch
+from torch.func import functional_call, vmap
+
+from sklunlearn._data import Batch, Rows, take
+from sklunlearn._nets import (
+    check_finite_weights,
+    copy_net,
+    logits_of,
+    resume_training,
+    shallow_copy,
+    weights_digest,
+)
+from sklunlearn._seeding import RandomStream, draw_seed, isolated_random_state
+from sklunlearn._stackable import (
+    NotStackable,
+    check_net,
+    check_run,
+    check_stackable,
+    largest_stack,
+    optimizer_settings,
+    stackable_params,
+)
+from sklunlearn._stacked_optimizers import make_stacked_optimizer
+from sklunlearn._steps import StepBatches
+from sklunlearn._training import transform
+from sklunlearn.exceptions import DivergenceError
+from sklunlearn.trainable import training_only
+
+__all__ = ["unlearn_stacked"]
+
+
+def unlearn_stacked(fitted, candidates, X, y, forget):
+    """Unlearners that have forgotten some rows, each with parameters of its own.
+
+    Parameters
+    ----------
+    fitted : GradientUnlearner
+        Fitted to the rows. It is not changed.
+    candidates : list of dict
+        Values of parameters, which may differ in those of `stackable_params` alone.
+    X, y, forget
+        Rows, class indices and a mask, as `_unlearn` is given them.
+
+    Yields
+    ------
+    unlearner : GradientUnlearner or None
+        For each candidate; None where the run diverged.
+
+    Raises
+    ------
+    NotStackable
+        If the runs cannot be trained together.
+    RuntimeError, TypeError, ValueError
+        If something cannot be done to a stack, or to any of the candidates.
+    """
+    check_stackable(fitted)
+    check_net(fitted.net_)
+    seed = draw_seed(fitted.random_state)
+    sample = take(X, np.arange(min(2 * fitted.batch_size, len(y))))
+    size = largest_stack(fitted.net_, transform(fitted.preprocessing_, sample))
+    indices = np.flatnonzero(forget)
+    rows = Rows(transform(fitted.preprocessing_, take(X, indices)), y[indices])
+    for start in range(0, len(candidates), size):
+        chunk = candidates[start : start + size]
+        requested_at = datetime.datetime.now(datetime.UTC)
+        began = time.perf_counter()
+        with isolated_random_state(seed):
+            pairs = _train(fitted, chunk, seed, X, y, forget)
+        seconds = (time.perf_counter() - began) / len(chunk)
+        for unlearner, net in pairs:
+            if net is None:
+                yield None
+                continue
+            unlearner.unlearning_time_ = seconds
+            unlearner._exchange(net, rows, forget, requested_at)
+            yield unlearner
+
+
+def _train(fitted, candidates, seed, X, y, forget):
+    """Pairs of an unlearner and its new network; None where that is not finite."""
+    prepared = stackable_params(fitted)[1]
+    bundles, owner = [], []
+    for candidate in candidates:
+        before = {name: value for name, value in candidate.items() if name in prepared}
+        known = [i for i, bundle in enumerate(bundles) if bundle.before == before]
+        if not known:
+            leader = shallow_copy(fitted)
+            vars(leader).update(candidate)
+            known = [len(bundles)]
+            bundles.append(_Bundle(leader, before, seed, X, y, forget))
+        owner.append(bundles[known[0]])
+    structures = [bundle.structure() for bundle in owner]
+    networks = [None] * len(candidates)
+    for structure in set(structures):
+        chosen = [i for i, other in enumerate(structures) if other == structure]
+        stack = _Stack([candidates[i] for i in chosen], [owner[i] for i in chosen])
+        stack.train(fitted.max_epochs)
+        for position, i in enumerate(chosen):
+            networks[i] = stack.network(position)
+    return networks
+
+
+class _Bundle:
+    """Runs that are prepared as one, by a leader: what it trains, on which rows, in which order."""
+
+    def __init__(self, leader, before, seed, X, y, forget):
+        self.leader, self.before = leader, before
+        self.start = leader.net_
+        self.known = set(vars(leader))
+        self._draws = RandomStream(seed)
+        with self._draws:
+            self.run, self.rows, self.masks = leader._open(self.start, X, y, forget)
+        check_run(leader, self.run)
+        self.batches = StepBatches(*self.rows, self.run.device)
+
+    def structure(self):
+        """What must be equal in all bundles of a stack."""
+        leader = self.leader
+        kept = {
+            name: value
+            for name, value in vars(leader).items()
+            # What `_prepare` found out, as far as it is no data: the loss may ask for it.
+            if name not in self.known and isinstance(value, str | Real | None)
+        }
+        kinds = [
+            (len(rows), sorted((n, v.dtype, v.shape) for n, v in rows.columns.items()))
+            for rows in self.rows
+        ]
+        masked = sorted(self.masks)
+        start = weights_digest(self.run)
+        return repr((kept, kinds, start, leader.updated_params_, masked, self.run.optimizer))
+
+    def start_epoch(self, epoch):
+        """Make ready the batches of an epoch; give their number."""
+        with self._draws:
+            self.leader._start_epoch(self.run, epoch, *self.rows)
+            self.batches.steps = list(self.leader._steps(epoch, *self.rows))
+        return len(self.batches.steps)
+
+
+class _NoModule:
+    """In place of the network, of which a loss of many networks may use nothing but the logits."""
+
+    def __getattr__(self, name):
+        raise NotStackable(f"the loss reads {name!r} of the network itself")
+
+
+class _Stack:
+    """Networks that are trained together, their weights as the rows of one tensor.
+
+    Parameters
+    ----------
+    candidates : list of dict
+        Of each network, the values of its parameters.
+    owner : list of _Bundle
+        Of each network, how it is prepared.
+    """
+
+    def __init__(self, candidates, owner):
+        self.candidates, self.owner = candidates, owner
+        self.bundles = list(dict.fromkeys(owner))
+        self._first = first = self.bundles[0]
+        self._module, leader = first.run.module_, first.leader
+        numbers = stackable_params(leader)[0]
+        values = [
+            {name: candidate.get(name, getattr(leader, name)) for name in numbers}
+            for candidate in candidates
+        ]
+        named = dict(self._module.named_parameters())
+        chosen = {name: named[name] for name in leader.updated_params_}
+        self._shapes = {name: parameter.shape for name, parameter in chosen.items()}
+        self._sizes = [parameter.numel() for parameter in chosen.values()]
+        if len({parameter.dtype for parameter in chosen.values()}) > 1:
+            raise NotStackable("the weights are of several types")
+        start = torch.cat([parameter.detach().flatten() for parameter in chosen.values()])
+        self.weights = start.repeat(len(owner), 1)
+        positions = [self.bundles.index(bundle) for bundle in owner]
+        self._index = torch.tensor(positions, device=start.device)
+        self._scalars = {
+            name: torch.tensor([given[name] for given in values]).to(start)
+            for name in values[0]
+            if _is_number(values[0][name])
+        }
+        self._max_norm = self._scalars.pop("max_grad_norm", None)
+        self._scalars.pop("lr")
+        self._masks = self._find_masks(start)
+        self._start, self._frozen = start, weights_digest(first.run)
+        settings = [
+            optimizer_settings(bundle.leader, bundle.run, given["lr"])
+            for bundle, given in zip(owner, values, strict=True)
+        ]
+        kind = type(first.run.optimizer_)
+        try:
+            self._optimizer = make_stacked_optimizer(kind, self.weights, settings)
+        except ValueError as error:
+            raise NotStackable(str(error)) from error
+        self._losses, self._batch_sizes, self._seconds = [], [], []
+
+    def train(self, max_epochs):
+        """All epochs of all networks."""
+        leader = self._first.leader
+        with training_only(
+            self._module, leader.updated_params_, freeze_batchnorm=leader.freeze_batchnorm
+        ):
+            self._first.run._set_training(True)
+            for epoch in range(1, max_epochs + 1):
+                began = time.time()
+                n_steps = {bundle.start_epoch(epoch) for bundle in self.bundles}
+                if len(n_steps) > 1:
+                    raise NotStackable("the runs differ in their number of steps")
+                if n_steps == {0}:
+                    break
+                losses, sizes = [], []
+                for batches in zip(*(bundle.batches for bundle in self.bundles), strict=True):
+                    losses.append(self._step([X for X, _ in batches]))
+                    sizes.append(len(batches[0][1]))
+                self._losses.append(torch.stack(losses).double().cpu().numpy())
+                self._batch_sizes.append(sizes)
+                self._seconds.append((time.time() - began) / len(self.owner))
+        if weights_digest(self._first.run) != self._frozen:
+            raise NotStackable("a layer keeps something of each batch, as BatchNorm does")
+
+    def network(self, i):
+        """Pair of an unlearner and its new network; None in place of one that is not finite."""
+        bundle = self.owner[i]
+        unlearner = shallow_copy(bundle.leader)
+        vars(unlearner).update(self.candidates[i])
+        if not all(np.isfinite(losses[:, i]).all() for losses in self._losses):
+            return unlearner, None
+        run = copy_net(bundle.run)
+        named = dict(run.module_.named_parameters())
+        with torch.no_grad():
+            for name, part in self._parts(self.weights[i]).items():
+                named[name].copy_(part)
+        self._write_history(run.history, i)
+        unlearner._finish(run)
+        for name in set(vars(unlearner)) - bundle.known:  # as after any run
+            if name.startswith("_"):
+                delattr(unlearner, name)
+        net = resume_training(run, bundle.start)
+        try:
+            check_finite_weights(net, "Unlearning")
+        except DivergenceError:
+            return unlearner, None
+        return unlearner, net
+
+    def _step(self, X):
+        """One step of all networks on the batches that the bundles have just given."""
+        X, X_dim = self._merge(X)
+        halves = [bundle.batches.halves for bundle in self.bundles]
+        columns, dims = [], []
+        for of_bundles in zip(*halves, strict=True):
+            found = {"y": self._merge([half.y for half in of_bundles])} if of_bundles[0] else {}
+            if of_bundles[0] is not None:
+                for name in of_bundles[0].columns:
+                    found["column " + name] = self._merge([half[name] for half in of_bundles])
+            columns.append({name: tensor for name, (tensor, _) in found.items()})
+            dims.append({name: dim for name, (_, dim) in found.items()})
+
+        def loss_of(weights, scalars, X, columns):
+            unlearner = shallow_copy(self._first.leader)
+            vars(unlearner).update(scalars)
+            output = functional_call(self._module, self._parts(weights), (X,))
+            halves = [_make_batch(some) if some else None for some in columns]
+            taken = [half for half in halves if half is not None]
+            sizes = [len(half) for half in taken]
+            logits = logits_of(self._first.run, output).split(sizes)
+            for half, part, of_part in zip(taken, X.split(sizes), logits, strict=True):
+                half.X, half.logits = part, of_part
+            return unlearner._loss(_NoModule(), *halves)
+
+        weights = self.weights.requires_grad_()
+        in_dims = (0, dict.fromkeys(self._scalars, 0), X_dim, dims)
+        try:
+            losses = vmap(loss_of, in_dims)(weights, self._scalars, X, columns)
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[0]
+            raise NotStackable(f"torch.func.vmap refuses: {reason}") from error
+        (gradient,) = torch.autograd.grad(losses.sum(), weights)
+        with torch.no_grad():
+            self.weights.requires_grad_(False)
+            if self._masks is not None:
+                gradient = gradient * self._masks
+            if self._max_norm is not None:  # as torch.nn.utils.clip_grad_norm_
+                norm = gradient.norm(dim=1)
+                gradient = gradient * (self._max_norm / (norm + 1e-6)).clamp(max=1.0)[:, None]
+            self._optimizer.step(gradient)
+            if self._masks is not None:  # weight decay and momentum move the others too
+                torch.where(self._masks, self.weights, self._start, out=self.weights)
+        return losses.detach()
+
+    def _merge(self, tensors):
+        """What each network is given, and the axis that counts them: None if all get the same."""
+        first = tensors[0]
+        if all(torch.equal(tensor, first) for tensor in tensors[1:]):
+            return first, None
+        return torch.stack(tensors)[self._index], 0
+
+    def _parts(self, weights):
+        parts = weights.split(self._sizes)
+        return {
+            name: part.view(shape)
+            for (name, shape), part in zip(self._shapes.items(), parts, strict=True)
+        }
+
+    def _find_masks(self, start):
+        if not any(bundle.masks for bundle in self.bundles):
+            return None
+        masks = [
+            torch.cat([bundle.masks[name].flatten() for name in self._shapes])
+            for bundle in self.bundles
+        ]
+        return torch.stack(masks)[self._index].to(start.device)
+
+    def _write_history(self, history, i):
+        lowest = np.inf
+        for losses, sizes, seconds in zip(
+            self._losses, self._batch_sizes, self._seconds, strict=True
+        ):
+            history.new_epoch()
+            history.record("epoch", len(history))
+            for loss, size in zip(losses[:, i].tolist(), sizes, strict=True):
+                history.new_batch()
+                history.record_batch("train_loss", loss)
+                history.record_batch("train_batch_size", size)
+            history.record("train_batch_count", len(sizes))
+            loss = np.dot(losses[:, i], sizes) / sum(sizes)
+            history.record("train_loss", loss)
+            history.record("train_loss_best", bool(loss < lowest))
+            history.record("dur", seconds)
+            lowest = min(lowest, loss)
+
+
+def _is_number(value):
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _make_batch(columns):
+    own = {name.removeprefix("column "): v for name, v in columns.items() if name != "y"}
+    return Batch(None, columns["y"], own)
