@@ -2,7 +2,6 @@
 
 import copy
 import textwrap
-import time
 
 import numpy as np
 from scipy.special import rel_entr
@@ -14,6 +13,7 @@ from sklunlearn import RetrainUnlearner
 from sklunlearn.metrics import cross_entropy_per_row
 
 N_DRAWS = 400  # of the bootstrap
+MEMBERSHIP, DISTANCE = "membership, AUC", "JS distance, bits"
 
 # A score is a function of weights of shape (n_draws, n_rows): all draws of rows at once.
 
@@ -70,9 +70,8 @@ def compare(net, methods, X, y, *, forget, groups, held_out, figures, seeds):
     `methods`, those that have to be told what retraining would do are functions of a retrained
     network.
     """
-    start = time.perf_counter()
     original = RetrainUnlearner(net, random_state=0).fit(X, y)
-    seconds = {"original": time.perf_counter() - start}
+    seconds = {"original": None}
     frozen = FrozenEstimator(original.fitted_)
     retrained = [
         RetrainUnlearner(frozen, random_state=seed).fit(X, y).unlearn(X, y, forget=forget)
@@ -87,6 +86,9 @@ def compare(net, methods, X, y, *, forget, groups, held_out, figures, seeds):
     models["retrained"] = retrained
     seconds["retrained"] = np.mean([model.unlearning_time_ for model in retrained])
 
+    # Of fewer than five rows nothing can be said.
+    held_out = {kind: of for kind, of in held_out.items() if len(of[1]) >= 5}
+    figures = {title: of for title, of in figures.items() if of[0] in ("forget", *held_out)}
     rows = {"forget": (X[forget], y[forget], groups[forget]), **held_out}
     codes = {kind: np.searchsorted(original.classes_, of[1]) for kind, of in rows.items()}
     weights = {kind: draw_weights(of[2], seed) for seed, (kind, of) in enumerate(rows.items())}
@@ -96,7 +98,10 @@ def compare(net, methods, X, y, *, forget, groups, held_out, figures, seeds):
     }
 
     def membership(p):
-        losses = [cross_entropy_per_row(codes[kind], p[kind]) for kind in ("forget", "same")]
+        losses = [
+            cross_entropy_per_row(codes[kind], p[kind], labels=np.arange(p[kind].shape[1]))
+            for kind in ("forget", "same")
+        ]
         inside = np.arange(sum(map(len, losses))) < len(losses[0])
         both = np.concatenate([weights["forget"], weights["same"]], axis=1)
         return _auc(both, inside, -np.concatenate(losses))
@@ -106,21 +111,22 @@ def compare(net, methods, X, y, *, forget, groups, held_out, figures, seeds):
         each = np.mean([_js_per_row(p["forget"], q) for q in others], axis=0)
         return weights["forget"] @ each / weights["forget"].sum(axis=1)
 
-    result = Bunch(draws={}, seconds=seconds, figures={}, rows=rows)
-    for title, (kind, score) in figures.items():
-        result.figures[title] = Bunch(kind=kind, is_share=score is accuracy, is_distance=False)
-        result.draws[title] = {
-            name: np.array([score(weights[kind], codes[kind], p[kind]) for p in each])
-            for name, each in proba.items()
-        }
-    extra = {"membership AUC": membership} if "same" in rows else {}
-    for title, score in {**extra, "JS distance": distance}.items():
-        is_distance = score is distance
-        result.figures[title] = Bunch(kind="forget", is_share=False, is_distance=is_distance)
-        result.draws[title] = {
-            name: np.array([score(p) for p in each]) for name, each in proba.items()
-        }
-    return result
+    scores = {
+        title: (kind, lambda p, kind=kind, score=score: score(weights[kind], codes[kind], p[kind]))
+        for title, (kind, score) in figures.items()
+    }
+    if "same" in rows:
+        scores[MEMBERSHIP] = ("forget", membership)
+    scores[DISTANCE] = ("forget", distance)
+    draws = {
+        title: {name: np.array([score(p) for p in each]) for name, each in proba.items()}
+        for title, (_, score) in scores.items()
+    }
+    of_figures = {
+        title: Bunch(kind=kind, is_share=title in figures and figures[title][1] is accuracy)
+        for title, (kind, _) in scores.items()
+    }
+    return Bunch(draws=draws, figures=of_figures, rows=rows, seconds=seconds)
 
 
 def read(result, title, name):
@@ -136,76 +142,94 @@ def read(result, title, name):
 def gap(result, title, name):
     """Difference of a figure from that of the retrained networks, and whether it is one.
 
-    The convention of `sklunlearn.unlearning_report`: the interval of the difference leaves out 0,
-    and no retrained network is as far from the others, with a margin for their small number.
+    The convention of `sklunlearn.unlearning_report`: it is one if its interval leaves out 0 and it
+    exceeds the `floor`, the largest one of a retrained network from the others, with a margin for
+    their small number.
     """
     draws = result.draws[title]
     each = draws["retrained"][:, 0]
     m = len(each)
-    difference = (draws[name].mean(axis=0) - draws["retrained"].mean(axis=0))
+    difference = draws[name].mean(axis=0) - draws["retrained"].mean(axis=0)
     low, high = np.nanquantile(difference[1:], [0.025, 0.975])
-    if result.figures[title].is_distance:
-        is_apart = low > 0 and draws[name][0, 0] > each.max() * m / (m - 1)
+    if title == DISTANCE:
+        floor = each.max() * m / (m - 1)
+        is_apart = low > 0 and draws[name][0, 0] > floor
     else:
         floor = np.abs(each - (each.sum() - each) / (m - 1)).max() * m / (m - 1)
         is_apart = (low > 0 or high < 0) and abs(difference[0]) > floor
-    return difference[0], bool(is_apart)
+    return Bunch(value=difference[0], floor=floor, is_apart=bool(is_apart))
 
 
 def show(result):
-    """Print the table, and a sentence or two on each method."""
-    rows = {kind: f"{len(of[1])}" for kind, of in result.rows.items()}
-    print(f"Rows: {', '.join(f'{n} {kind}' for kind, n in rows.items())}.")
+    """Print the table, and what the figures of each method say."""
     titles, names = list(result.draws), list(result.seconds)
     width = max(map(len, names)) + 1
-    print("\n" + " " * width + "".join(f"{title:>20}" for title in titles) + "   seconds")
+    counts = {kind: len(of[1]) for kind, of in result.rows.items()}
+    print("Rows: " + ", ".join(f"{n} {MEANING[kind]}" for kind, n in counts.items()) + ".")
+    print("\n" + " " * width + "".join(f"{title:>19} " for title in titles) + "  seconds")
     for name in names:
         cells = []
         for title in titles:
             value, low, high = read(result, title, name)
-            star = "*" if name != "retrained" and gap(result, title, name)[1] else " "
+            star = "*" if name != "retrained" and gap(result, title, name).is_apart else " "
             cells.append(f"{value:.3f}{star}[{low:.2f} {high:.2f}]")
-        line = "".join(f"{cell:>20}" for cell in cells)
-        print(f"{name:<{width}}{line}{result.seconds[name]:>10.2f}")
+        seconds = f"{result.seconds[name]:9.2f}" if result.seconds[name] else ""
+        print(f"{name:<{width}}" + "".join(f"{cell:>20}" for cell in cells) + seconds)
+    floors = [f"{gap(result, title, 'retrained').floor:.3f}" + " " * 13 for title in titles]
+    print(f"{'yardstick':<{width}}" + "".join(f"{cell:>20}" for cell in floors))
     n = len(result.draws[titles[0]]["retrained"])
     print(
-        f"\nIn brackets: 95% intervals over rows. *: differs from the {n} retrained networks, of "
-        "which the last line is\nthe mean, by more than chance and by more than they differ from "
-        "each other.\n"
+        f"""
+In brackets: 95% intervals over rows. retrained: mean of {n} networks that never saw the forget rows.
+yardstick: how far one of them may be from the others (of a distance: its largest value).
+*: beyond the yardstick, and not by chance of the rows.
+"""
     )
     for name in names:
         if name not in ("original", "retrained"):
-            print(textwrap.fill(f"{name}: {judge(result, name)}", 100, subsequent_indent="  "))
+            print(textwrap.fill(f"{name}: {judge(result, name)}", 110, subsequent_indent="  "))
+
+
+MEANING = {
+    "forget": "to forget",
+    "same": "of the same kind that no network has seen",
+    "others": "others that none has seen",
+}
 
 
 def judge(result, name):
     """What the figures of a method say, in words."""
     gaps = {title: gap(result, title, name) for title in result.draws}
     before = {title: gap(result, title, "original") for title in result.draws}
-    known = [t for t, f in result.figures.items() if f.kind != "others" and not f.is_distance]
-    apart = [title for title, (_, is_apart) in gaps.items() if is_apart]
-    kept = [t for t, f in result.figures.items() if f.kind == "others"]
-    if harmed := [t for t in kept if t in apart and gaps[t][0] < 0]:
-        harm = f"HARM to the rows that stay ({_differences(gaps, harmed)})."
-    else:
-        harm = "No harm to the rows that stay."
+    others = [t for t, figure in result.figures.items() if figure.kind == "others"]
+    apart = [t for t in gaps if gaps[t].is_apart]
+    harmed = [t for t in others if t in apart and gaps[t].value < 0]
+    harm = f"HARM: {_list(gaps, harmed)}." if harmed else "The rows that stay keep their scores."
+    had = [t for t in before if before[t].is_apart and t not in others]
     if not apart:
-        if not any(is_apart for _, is_apart in before.values()):
-            return "cannot be told from a retrained network, but neither can the original."
-        return f"as close to the retrained networks as they are to each other. {harm}"
-    there = [t for t, (_, is_apart) in before.items() if is_apart and t not in kept]
-    if there and all(gaps[t][0] > 0.8 * before[t][0] > 0 or gaps[t][0] < 0.8 * before[t][0] < 0 for t in there):
-        return f"nothing measurable is forgotten: as far from retraining as the original. {harm}"
+        if not had:
+            return "not told from a retrained network, but neither is the original: says nothing."
+        return f"as close to the retrained networks as another retrained one. {harm}"
+    if had and all(gaps[t].value / before[t].value > 0.8 for t in had):
+        return f"no closer to retraining than the original in anything that tells them. {harm}"
     words = []
-    if low := [t for t in known if t in apart and gaps[t][0] < 0]:
-        words.append(f"goes too far ({_differences(gaps, low)})")
-    if high := [t for t in known if t in apart and gaps[t][0] > 0]:
-        words.append(f"still knows more ({_differences(gaps, high)})")
-    js = {m: result.draws["JS distance"][m][:, 0].mean() for m in (name, "original", "retrained")}
-    times = f"{js[name] / js['retrained']:.1f} times as far from the retrained networks as they are"
-    words.append(f"{times} from each other, the original {js['original'] / js['retrained']:.1f} times")
+    known = [t for t in apart if t not in others and t != DISTANCE]
+    if low := [t for t in known if gaps[t].value < 0]:
+        words.append(f"goes too far: {_list(gaps, low)}")
+    if high := [t for t in known if gaps[t].value > 0]:
+        words.append(f"still knows more: {_list(gaps, high)}")
+    js = {m: read(result, DISTANCE, m)[0] for m in (name, "original", "retrained")}
+    if DISTANCE in apart:
+        side = "closer to" if js[name] < js["original"] else "farther from"
+        words.append(
+            f"answers {side} retraining than the original's ({js[name]:.3f} and "
+            f"{js['original']:.3f} bits), not as close as another retrained network's "
+            f"({js['retrained']:.3f})"
+        )
+    else:
+        words.append("answers as close to retraining as another retrained network's")
     return f"{'; '.join(words)}. {harm}"
 
 
-def _differences(gaps, titles):
-    return ", ".join(f"{title} {gaps[title][0]:+.3f}" for title in titles)
+def _list(gaps, titles):
+    return ", ".join(f"{title} {gaps[title].value:+.3f}" for title in titles)
