@@ -4,6 +4,7 @@ import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import update_bn
 
+from sklunlearn._devices import device_of
 from sklunlearn._nets import copy_net
 
 __all__ = ["add_differences", "average", "graft", "is_one_of", "recalibrate"]
@@ -147,7 +148,7 @@ def recalibrate(net, rows):
         The rows, in random order: what differs between batches is not in the statistics.
     """
     if any(isinstance(layer, _BatchNorm) for layer in net.module_.modules()):
-        update_bn((batch.X for batch in rows.batches(256, net.device)), net.module_)
+        update_bn((batch.X for batch in rows.batches(256, device_of(net))), net.module_)
 
 
 def is_one_of(net, others):

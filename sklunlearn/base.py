@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_is_fitted, check_memory
 
 from sklunlearn._data import Rows, take
+from sklunlearn._devices import same_in_all_processes, seed_of_all_processes
 from sklunlearn._nets import (
     check_estimator_type,
     check_finite_weights,
@@ -303,8 +304,10 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
         requested_at = datetime.datetime.now(datetime.UTC)
         began = time.perf_counter()
         known = set(vars(self))
-        with isolated_random_state(draw_seed(self.random_state)):
+        seed = seed_of_all_processes(start, draw_seed(self.random_state))
+        with isolated_random_state(seed):
             net = self._unlearn(start, X, y, forget)
+        same_in_all_processes(net)
         # What a method kept under a private name was for the run only.
         for name in set(vars(self)) - known:
             if name.startswith("_"):
