@@ -3,7 +3,7 @@
 import copy
 import numbers
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from sklearn.base import clone
@@ -138,9 +138,11 @@ def compare_unlearners(
         parallel = Parallel(n_jobs=n_jobs, verbose=verbose)
         prepared = parallel(delayed(_prepare)(estimators[key], seed, *data) for key, seed in jobs)
         prepared = dict(zip(jobs, prepared, strict=True))
+        # Of the two networks' outputs, a run is only compared with those of the retrained one.
+        start = {job: replace(found, original=None) for job, found in prepared.items()}
         results = parallel(
             delayed(_run)(
-                clone(unlearners[name]), seed, prepared[keys[name], seed], error_score, *data
+                clone(unlearners[name]), seed, start[keys[name], seed], error_score, *data
             )
             for name, seed in runs
         )
@@ -202,7 +204,7 @@ class _Prepared:
     """A trained network, and what it and the retrained one say of the rows."""
 
     fitted: object
-    original: Bunch
+    original: Bunch | None
     retrained: Bunch
     seconds: float
 

@@ -339,6 +339,18 @@ class _Candidates(GridSearchCV):
 
     progress = False
 
+    def __getstate__(self):
+        # scikit-learn sends the search with each task, which has these two of its own.
+        return {**super().__getstate__(), "cv": None, "estimator": None}
+
+    def _get_routed_params_for_fit(self, params):
+        # As plain dicts they go with each task. Others joblib gives to one worker of dask, and
+        # with the worker they would be gone.
+        routed = super()._get_routed_params_for_fit(params)
+        routed.estimator["fit"] = {**routed.estimator["fit"]}
+        routed.scorer["score"] = {**routed.scorer["score"]}
+        return routed
+
     def _run_search(self, evaluate_candidates):
         candidates = list(ParameterGrid(self.param_grid))
         # Without a bar all at once. Otherwise every worker has as many fits as there are splits,
