@@ -340,8 +340,8 @@ class _Candidates(GridSearchCV):
     progress = False
 
     def __getstate__(self):
-        # scikit-learn sends the search with each task, which has these two of its own.
-        return {**super().__getstate__(), "cv": None, "estimator": None}
+        # scikit-learn sends the search with each task, which has its rows and its estimator.
+        return {**self.get_params(deep=False), "cv": None, "estimator": None}
 
     def _get_routed_params_for_fit(self, params):
         # As plain dicts they go with each task. Others joblib gives to one worker of dask, and
