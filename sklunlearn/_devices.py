@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 __all__ = [
+    "check_unwrapped",
     "device_of",
     "outputs_in_evaluation",
     "prepare_optimizers",
@@ -27,6 +28,15 @@ def device_of(net):
     return next((value.device for value in tensors), torch.device("cpu"))
 
 
+def check_unwrapped(net):
+    """Raise a ValueError if accelerate has wrapped a trained net: it cannot be copied so."""
+    if getattr(net, "_wrapped_with_accelerator", False):
+        raise ValueError(
+            "The net in the FrozenEstimator is still wrapped by accelerate: train it with "
+            f"{type(net).__name__}(..., unwrap_after_train=True)."
+        )
+
+
 def outputs_in_evaluation(net, X):
     """Output of a net for some rows, in evaluation mode, without a gradient."""
     if not _trained_by_several(net):
@@ -43,6 +53,7 @@ def prepare_optimizers(net):
         return
     from accelerate.optimizer import AcceleratedOptimizer
 
+    net.accelerator.step = 0  # whatever was accumulated before is not of this run
     for name in net._optimizers:
         # Not with `prepare`: the accelerator would keep the optimizer for good.
         optimizer = AcceleratedOptimizer(
