@@ -48,12 +48,11 @@ def outputs_in_evaluation(net, X):
 
 
 def prepare_optimizers(net):
-    """Let accelerate scale and accumulate the gradients of a net that it has to do with."""
+    """Let accelerate undo the scale that it gives to the gradients of a net, before each step."""
     if not hasattr(net, "accelerator"):
         return
     from accelerate.optimizer import AcceleratedOptimizer
 
-    net.accelerator.step = 0  # whatever was accumulated before is not of this run
     for name in net._optimizers:
         # Not with `prepare`: the accelerator would keep the optimizer for good.
         optimizer = AcceleratedOptimizer(
