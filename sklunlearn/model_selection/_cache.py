@@ -9,6 +9,7 @@ from pathlib import Path
 import cloudpickle
 import joblib
 from joblib import Parallel, delayed
+from joblib.parallel import get_active_backend
 from skorch import NeuralNet
 
 __all__ = ["NetworkCache"]
@@ -33,7 +34,7 @@ class NetworkCache:
 
     def warn_if_unseen(self, n_jobs):
         """Warn if joblib's workers cannot see the folder, as on other machines they cannot."""
-        if n_jobs == 1:
+        if n_jobs == 1 or _on_this_machine():
             return
         seen = Parallel(n_jobs)(delayed(os.path.isdir)(self.folder) for _ in range(n_jobs))
         if not all(seen):
@@ -85,6 +86,12 @@ class NetworkCache:
         with os.fdopen(handle, "wb") as file:
             _Pickler(file).dump(network)
         os.replace(written, path)
+
+
+def _on_this_machine():
+    # joblib's own backends. A loky worker must not be asked: it takes the memory after its first
+    # task for its normal size, and ends itself when torch is loaded on top of it.
+    return type(get_active_backend()[0]).__module__.startswith("joblib._parallel_backends")
 
 
 # Networks of the last cache that this process could not see.

@@ -69,9 +69,11 @@ def test_a_process_that_cannot_see_the_folder_holds_what_it_trained(cached, call
     assert not os.listdir(tmp_path)
 
 
-def test_workers_that_cannot_see_the_folder(tmp_path, recwarn):
+def test_workers_that_cannot_see_the_folder(tmp_path, recwarn, monkeypatch):
     cache = NetworkCache(str(tmp_path / "gone"))
     with parallel_config("threading"):
+        cache.warn_if_unseen(2)
+        monkeypatch.setattr(_cache, "_on_this_machine", lambda: False)
         with pytest.warns(UserWarning, match="cannot see .*gone.* pass `memory` as a folder"):
             cache.warn_if_unseen(2)
         NetworkCache(str(tmp_path)).warn_if_unseen(2)
