@@ -3,6 +3,7 @@
 import torch
 from torch.nn.functional import cross_entropy
 
+from sklunlearn._devices import device_of
 from sklunlearn._nets import logits_of
 from sklunlearn.trainable import training_only
 
@@ -32,7 +33,7 @@ def loss_gradients(net, rows, names, batch_size):
     net._set_training(False)
     parameters = dict(net.module_.named_parameters())
     with training_only(net.module_, names, freeze_batchnorm=False):
-        for batch in rows.batches(batch_size, net.device):
+        for batch in rows.batches(batch_size, device_of(net)):
             loss = cross_entropy(logits_of(net, net.infer(batch.X)), batch.y)
             yield torch.autograd.grad(
                 loss, [parameters[name] for name in names], materialize_grads=True

@@ -3,6 +3,7 @@
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from sklunlearn._devices import device_of
 from sklunlearn._nets import copy_net
 
 __all__ = ["add_differences", "average", "graft", "is_one_of", "recalibrate"]
@@ -162,7 +163,7 @@ def recalibrate(net, rows):
         layer.momentum = None  # the mean of all batches, each with the same weight
         layer.train()
     with torch.no_grad():
-        for batch in rows.batches(256, net.device):
+        for batch in rows.batches(256, device_of(net)):
             net.infer(batch.X)
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum

@@ -14,6 +14,7 @@ from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier
 from skorch.callbacks import Callback
 from skorch.history import History
 
+from sklunlearn._devices import device_of, outputs_in_evaluation
 from sklunlearn.exceptions import DivergenceError
 
 __all__ = [
@@ -164,8 +165,8 @@ def cross_entropy_of(net, output, y):
 def forward(net, rows, function):
     """``function(net, output, batch)`` for all rows, in evaluation mode, as one ndarray."""
     results = []
-    for batch in rows.batches(rows.at_once(1024), net.device):
-        output = net.evaluation_step((batch.X, None))
+    for batch in rows.batches(rows.at_once(1024), device_of(net)):
+        output = outputs_in_evaluation(net, batch.X)
         with torch.no_grad():
             results.append(function(net, output, batch).cpu().numpy())
     return np.concatenate(results)
@@ -174,7 +175,7 @@ def forward(net, rows, function):
 def check_outputs(net, X, classes):
     """Raise a ValueError unless `net` gives one logit a class for a row of X."""
     try:
-        output = net.evaluation_step((X[:1].to(net.device), None))
+        output = outputs_in_evaluation(net, X[:1].to(device_of(net)))
     except RuntimeError as error:  # what torch raises where shapes do not match
         raise ValueError(
             f"The network fails on one row, of shape {tuple(X.shape[1:])}: {error}. It must take "

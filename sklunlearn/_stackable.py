@@ -7,6 +7,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from sklunlearn._data import Rows
+from sklunlearn._devices import device_of
 from sklunlearn.gradient import GradientUnlearner
 
 __all__ = [
@@ -127,7 +128,7 @@ def largest_stack(net, X):
     leaves = [layer for layer in net.module_.modules() if not any(layer.children())]
     hooks = [layer.register_forward_hook(add) for layer in leaves]
     try:
-        net.evaluation_step((Rows(X).take_X(np.arange(len(X))).to(net.device), None))
+        net.evaluation_step((Rows(X).take_X(np.arange(len(X))).to(device_of(net)), None))
     finally:
         for hook in hooks:
             hook.remove()

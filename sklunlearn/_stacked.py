@@ -9,6 +9,7 @@ import torch
 from torch.func import functional_call, vmap
 
 from sklunlearn._data import Batch, Rows, take
+from sklunlearn._devices import device_of
 from sklunlearn._nets import (
     check_finite_weights,
     copy_net,
@@ -118,7 +119,7 @@ class _Bundle:
         with self._draws:
             self.run, self.rows, self.masks = leader._open(self.start, X, y, forget)
         check_run(leader, self.run)
-        self.batches = StepBatches(*self.rows, self.run.device)
+        self.batches = StepBatches(*self.rows, device_of(self.run))
 
     def structure(self):
         """What must be equal in all bundles of a stack."""

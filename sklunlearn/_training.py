@@ -16,6 +16,12 @@ from sklearn.utils import check_array
 from torch.utils.data import Dataset
 
 from sklunlearn._data import Rows
+from sklunlearn._devices import (
+    same_in_all_processes,
+    seed_of_all_processes,
+    unwrap,
+    unwrapped,
+)
 from sklunlearn._nets import bytes_of, check_finite_weights, check_outputs, stopped_by_callback
 from sklunlearn._seeding import isolated_random_state
 from sklunlearn.networks import default_net
@@ -55,6 +61,8 @@ def train_estimator(estimator, X, y, classes, seed, max_epochs=None):
     -------
     fitted : skorch.NeuralNetClassifier or sklearn.pipeline.Pipeline
     """
+    if estimator is not None:
+        seed = seed_of_all_processes(split_pipeline(estimator)[1], seed)
     with isolated_random_state(seed):
         if estimator is None:
             estimator = default_net(X, len(classes))
@@ -133,7 +141,8 @@ def _train_net(net, X, y, classes, start=None, max_epochs=None):
     net.initialize()
     if start is not None:
         for name in net._modules:
-            getattr(net, f"{name}_").load_state_dict(getattr(start, f"{name}_").state_dict())
+            module = unwrapped(net, getattr(net, f"{name}_"))
+            module.load_state_dict(getattr(start, f"{name}_").state_dict())
     check_outputs(net, Rows(X).take_X(np.arange(1)), classes)
     net.notify("on_train_begin", X=data, y=y)
     with warnings.catch_warnings(), stopped_by_callback(), contextlib.ExitStack() as stack:
@@ -144,6 +153,8 @@ def _train_net(net, X, y, classes, start=None, max_epochs=None):
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
         net.fit_loop(data, y, epochs=max_epochs)
     net.notify("on_train_end", X=data, y=y)
+    unwrap(net)
+    same_in_all_processes(net)
     # The net has seen indices; whoever is given it alone should know what they stand for.
     net.classes_inferred_ = classes
     check_finite_weights(net, "Training")

@@ -12,6 +12,7 @@ from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_is_fitted, check_memory
 
 from sklunlearn._data import Rows, take
+from sklunlearn._devices import check_unwrapped, same_in_all_processes, seed_of_all_processes
 from sklunlearn._nets import (
     check_estimator_type,
     check_finite_weights,
@@ -195,6 +196,7 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
         frozen = isinstance(estimator, FrozenEstimator)
         if frozen:
             check_is_fitted(estimator)
+            check_unwrapped(split_pipeline(estimator.estimator)[1])
         X, y = check_X_y(self, X, y, reset=True)
         self.classes_ = find_classes(estimator, y)
         y = encode_labels(y, self.classes_)
@@ -302,8 +304,10 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
         requested_at = datetime.datetime.now(datetime.UTC)
         began = time.perf_counter()
         known = set(vars(self))
-        with isolated_random_state(draw_seed(self.random_state)):
+        seed = seed_of_all_processes(self.net_, draw_seed(self.random_state))
+        with isolated_random_state(seed):
             net = self._unlearn(self.net_, X, y, forget)
+        same_in_all_processes(net)
         # What a method kept under a private name was for the run only.
         for name in set(vars(self)) - known:
             if name.startswith("_"):

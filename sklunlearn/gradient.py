@@ -12,6 +12,7 @@ from skorch.callbacks import GradientNormClipping
 from tqdm.auto import trange
 
 from sklunlearn._data import Rows
+from sklunlearn._devices import device_of, prepare_optimizers
 from sklunlearn._net_params import check_net_params
 from sklunlearn._nets import copy_net, forward, logits_of, resume_training, stopped_by_callback
 from sklunlearn._steps import StepBatches
@@ -252,7 +253,7 @@ class GradientUnlearner(BaseUnlearner):
         params = {"optimizer": self.optimizer}
         if self.optimizer is None:
             params = {"optimizer": torch.optim.SGD, "optimizer__momentum": 0.9}
-        if params["optimizer"] in _FUSED and torch.device(run.device).type in ("cpu", "cuda"):
+        if params["optimizer"] in _FUSED and device_of(run).type in ("cpu", "cuda"):
             params["optimizer__fused"] = True
         # What these would do is not needed here, or done by the run itself, at a lower cost.
         idle = ["train_loss", "valid_loss", "valid_acc", *(["print_log"] * (self.verbose < 2))]
@@ -271,13 +272,14 @@ class GradientUnlearner(BaseUnlearner):
         vars(run).update(check_net_params(self.net_params or {}, run))
         run.initialize_callbacks()
         run.initialize_optimizer()
+        prepare_optimizers(run)
 
     def _train_epochs(self, run, forget, retain, max_epochs, *, may_stop=True):
         """Train for some epochs; a method with phases calls this once for each.
 
         A phase that follows the forgetting may not stop: it begins where `stop_accuracy` is met.
         """
-        batches = StepBatches(forget, retain, run.device)
+        batches = StepBatches(forget, retain, device_of(run))
 
         def get_loss(y_pred, y_true, X=None, training=True):
             loss = self._loss(run.module_, *batches.split(logits_of(run, y_pred)))

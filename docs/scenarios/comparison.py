@@ -180,7 +180,7 @@ def show(result):
     n = len(result.draws[titles[0]]["retrained"])
     print(
         f"""
-In brackets: 95% intervals over rows. retrained: mean of {n} networks that never saw the forget rows.
+In brackets: 95% intervals over rows. retrained: mean of {n} networks without the forget rows.
 yardstick: how far one of them may be from the others (of a distance: its largest value).
 *: beyond the yardstick, and not by chance of the rows.
 """

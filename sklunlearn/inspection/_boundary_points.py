@@ -5,6 +5,7 @@ import torch
 from sklearn.utils import Bunch
 
 from sklunlearn._data import Rows, take
+from sklunlearn._devices import device_of
 from sklunlearn._losses import retained_classes
 from sklunlearn._seeding import draw_seed, isolated_random_state
 from sklunlearn._training import transform
@@ -51,7 +52,7 @@ def find_boundary_points(unlearner, X, y, forget, shown):
     searcher._allowed = retained_classes(retain_rows, len(original.classes_))
     searcher._scale, searcher._clip = searcher._find_units(forget_rows, retain_rows)
     with isolated_random_state(draw_seed(searcher.random_state)):
-        batches = Rows(inside, y, shown).batches(256, net.device)
+        batches = Rows(inside, y, shown).batches(256, device_of(net))
         found, searches = zip(*map(searcher._find_targets, batches), strict=True)
     points = torch.cat([search.X for search in searches]).cpu().numpy()
     if preprocessing is not None:

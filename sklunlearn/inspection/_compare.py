@@ -1,13 +1,11 @@
 """Several methods on the same request, over several seeds."""
 
-import contextlib
 import copy
 import numbers
 import warnings
+from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
-from joblib import effective_n_jobs
 from sklearn.base import clone
 from sklearn.exceptions import FitFailedWarning
 from sklearn.frozen import FrozenEstimator
@@ -19,6 +17,7 @@ from sklunlearn.base import BaseUnlearner
 from sklunlearn.inspection._judged_rows import codes_of, forgotten_classes, outputs_of
 from sklunlearn.metrics import forget_accuracy, js_divergence, speed_up
 from sklunlearn.metrics._checks import check_integer
+from sklunlearn.model_selection._workers import recoverable, share_cores
 from sklunlearn.requests import check_forget
 from sklunlearn.unlearners import RetrainUnlearner, SISAUnlearner
 
@@ -72,8 +71,8 @@ def compare_unlearners(
         The `random_state` of training, retraining and method, one after the other. An int: so
         many, from 0.
     n_jobs : int, default=None
-        Number of processes, each with one thread. Durations are those of a busy machine then.
-        None: 1, unless in a :func:`joblib.parallel_config` context.
+        Number of processes, which divide the cores of this machine. Durations are those of a busy
+        machine then. None: 1, unless in a :func:`joblib.parallel_config` context.
     error_score : "raise" or float, default=np.nan
         What the scores of a method are that raises an error; the error is in the column "error",
         and there is a warning. "raise": the error is raised.
@@ -128,29 +127,32 @@ def compare_unlearners(
     import pandas as pd
 
     seeds = _check_arguments(unlearners, seeds, error_score)
-    data = Bunch(X=X, y=y, forget=forget, X_test=X_test, y_test=y_test)
+    # Each an argument of its own: dask sends an argument once, what it holds with every task.
+    data = X, y, forget, X_test, y_test
     # By value: nets with equal parameters are one, though made one by one.
     keys = {name: _key(unlearner.estimator) for name, unlearner in unlearners.items()}
     estimators = {keys[name]: unlearner.estimator for name, unlearner in unlearners.items()}
-    alone = effective_n_jobs(n_jobs) == 1
-    parallel = Parallel(n_jobs=n_jobs, verbose=verbose)
     jobs = [(key, seed) for key in estimators for seed in seeds]
-    prepared = parallel(delayed(_prepare)(estimators[key], seed, data, alone) for key, seed in jobs)
-    prepared = dict(zip(jobs, prepared, strict=True))
     runs = [(name, seed) for name in unlearners for seed in seeds]
-    results = parallel(
-        delayed(_run)(
-            clone(unlearners[name]), seed, prepared[keys[name], seed], data, alone, error_score
+    with share_cores(n_jobs) as n_jobs, recoverable(*data):
+        parallel = Parallel(n_jobs=n_jobs, verbose=verbose)
+        prepared = parallel(delayed(_prepare)(estimators[key], seed, *data) for key, seed in jobs)
+        prepared = dict(zip(jobs, prepared, strict=True))
+        # Of the two networks' outputs, a run is only compared with those of the retrained one.
+        start = {job: replace(found, original=None) for job, found in prepared.items()}
+        results = parallel(
+            delayed(_run)(
+                clone(unlearners[name]), seed, start[keys[name], seed], error_score, *data
+            )
+            for name, seed in runs
         )
-        for name, seed in runs
-    )
     rows = []
     for i, key in enumerate(estimators):
         of_seeds = {seed: prepared[key, seed] for seed in seeds}
         for method in ("original", "retrained"):
             name = method if len(estimators) == 1 else f"{method} {i + 1}"
             for seed in seeds:
-                rows.append((name, seed, *_anchor(method, seed, of_seeds, data), None))
+                rows.append((name, seed, *_anchor(method, seed, of_seeds), None))
     for (name, seed), (scores, error) in zip(runs, results, strict=True):
         rows.append((name, seed, *scores, error))
     frame = pd.DataFrame(rows, columns=["method", "seed", *_SCORES, "error"])
@@ -197,34 +199,38 @@ def _key(estimator):
     return id(estimator) if isinstance(estimator, FrozenEstimator) else hash_of(estimator)
 
 
-def _prepare(estimator, seed, data, alone):
+@dataclass
+class _Prepared:
+    """A trained network, and what it and the retrained one say of the rows."""
+
+    fitted: object
+    original: Bunch | None
+    retrained: Bunch
+    seconds: float
+
+
+def _prepare(estimator, seed, X, y, forget, X_test, y_test):
     """Train and retrain one network; outputs of both."""
-    with _threads(alone):
-        retrained = RetrainUnlearner(estimator, random_state=seed).fit(data.X, data.y)
-        fitted = retrained.fitted_
-        original = _outputs(retrained, data)
-        retrained.unlearn(data.X, data.y, forget=data.forget)
-        return Bunch(
-            fitted=fitted,
-            original=original,
-            retrained=_outputs(retrained, data),
-            seconds=retrained.unlearning_time_,
-        )
+    retrained = RetrainUnlearner(estimator, random_state=seed).fit(X, y)
+    fitted = retrained.fitted_
+    original = _outputs(retrained, X, y, forget, X_test, y_test)
+    retrained.unlearn(X, y, forget=forget)
+    outputs = _outputs(retrained, X, y, forget, X_test, y_test)
+    return _Prepared(fitted, original, outputs, retrained.unlearning_time_)
 
 
-def _run(unlearner, seed, prepared, data, alone, error_score):
+def _run(unlearner, seed, prepared, error_score, X, y, forget, X_test, y_test):
     """Scores of one method, and what it raised."""
     try:
-        with _threads(alone):
-            if not isinstance(unlearner, _TRAIN_THEIR_OWN):
-                # A copy: a method that changed the network would spoil the comparison for others.
-                unlearner.set_params(estimator=FrozenEstimator(copy.deepcopy(prepared.fitted)))
-            # The same seed would give the reference again.
-            own = isinstance(unlearner, RetrainUnlearner)
-            unlearner.set_params(random_state=seed + 1_000_003 * own)
-            unlearner.fit(data.X, data.y).unlearn(data.X, data.y, forget=data.forget)
-            seconds = unlearner.unlearning_time_
-            return _scores(_outputs(unlearner, data), [prepared], seconds), None
+        if not isinstance(unlearner, _TRAIN_THEIR_OWN):
+            # A copy: a method that changed the network would spoil the comparison for others.
+            unlearner.set_params(estimator=FrozenEstimator(copy.deepcopy(prepared.fitted)))
+        # The same seed would give the reference again.
+        own = isinstance(unlearner, RetrainUnlearner)
+        unlearner.set_params(random_state=seed + 1_000_003 * own)
+        unlearner.fit(X, y).unlearn(X, y, forget=forget)
+        outputs = _outputs(unlearner, X, y, forget, X_test, y_test)
+        return _scores(outputs, [prepared], unlearner.unlearning_time_), None
     except Exception as error:  # whatever it is: the others are still to be compared
         if error_score == "raise":
             raise
@@ -232,7 +238,7 @@ def _run(unlearner, seed, prepared, data, alone, error_score):
         return [error_score] * len(_SCORES), text
 
 
-def _anchor(method, seed, prepared, data):
+def _anchor(method, seed, prepared):
     of_seed = prepared[seed]
     if method == "original":
         return _scores(of_seed.original, [of_seed], None)
@@ -240,28 +246,12 @@ def _anchor(method, seed, prepared, data):
     return _scores(of_seed.retrained, others, of_seed.seconds)
 
 
-@contextlib.contextmanager
-def _threads(alone):
-    """One thread of torch in each of several processes."""
-    before = torch.get_num_threads()
-    try:
-        if not alone:
-            torch.set_num_threads(1)
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _outputs(unlearner, data):
+def _outputs(unlearner, X, y, forget, X_test, y_test):
     """Labels and groups of the rows, and the probabilities that a network gives them."""
-    y = codes_of(unlearner, data.X, data.y)
-    y_test = codes_of(unlearner, data.X_test, data.y_test)
-    forget = check_forget(data.forget, len(y))
+    train, test = outputs_of(unlearner, X, y)[0], outputs_of(unlearner, X_test, y_test)[0]
+    y, y_test = codes_of(unlearner, X, y), codes_of(unlearner, X_test, y_test)
+    forget = check_forget(forget, len(y))
     gone = np.isin(y_test, forgotten_classes(y, forget))
-    train, test = (
-        outputs_of(unlearner, data.X, data.y)[0],
-        outputs_of(unlearner, data.X_test, data.y_test)[0],
-    )
     groups = [(y, train, forget), (y_test, test, gone), (y, train, ~forget), (y_test, test, ~gone)]
     accuracies = [
         forget_accuracy(of, proba.argmax(axis=1), forget=rows) if rows.any() else np.nan

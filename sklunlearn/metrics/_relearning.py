@@ -8,6 +8,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 
 from sklunlearn._data import Rows
+from sklunlearn._devices import device_of
 from sklunlearn._nets import copy_net, forward, logits_of
 from sklunlearn._seeding import draw_seed, isolated_random_state
 from sklunlearn._training import split_pipeline, transform
@@ -163,7 +164,7 @@ def relearn_time(
     with isolated_random_state(draw_seed(random_state)):
         for _ in range(max_epochs):
             for positions in rows.shuffled(batch_size):
-                _train_batch(net, rows.batch(positions, net.device), optimizer)
+                _train_batch(net, rows.batch(positions, device_of(net)), optimizer)
                 n_batches += 1
                 if _accuracy(net, held_out) >= target:
                     return RelearnTime(n_batches, True)

@@ -1,6 +1,7 @@
 """A grid search that weighs forgetting against retaining."""
 
 import contextlib
+import itertools
 import tempfile
 import warnings
 from numbers import Integral
@@ -27,7 +28,7 @@ from sklunlearn.model_selection._scorers import unlearning_scorers
 from sklunlearn.model_selection._selection import select_knee
 from sklunlearn.model_selection._split import ForgetSplit, ForgetStratifiedKFold
 from sklunlearn.model_selection._vectorized import StackedCandidates
-from sklunlearn.model_selection._workers import one_thread_each
+from sklunlearn.model_selection._workers import recoverable, share_cores
 from sklunlearn.requests import check_forget
 
 __all__ = ["TradeoffSearchCV"]
@@ -58,7 +59,8 @@ class TradeoffSearchCV(GridSearchCV):
         :func:`select_knee`; otherwise the name of a score to maximise, or a rule such as
         :func:`select_constrained`. False: none is chosen.
     n_jobs : int or None, default=None
-        Number of workers; each uses one thread of torch.
+        Number of workers, which divide the cores of this machine. A backend such as dask, set with
+        :func:`joblib.parallel_config`, has its own number.
     engine : {"sequential", "vectorized"}, default="sequential"
         How candidates are trained. "vectorized": those that differ only in numbers that a method's
         steps read (`lr`, weights of losses, settings of the optimizer) or in what it reads before
@@ -220,16 +222,20 @@ class TradeoffSearchCV(GridSearchCV):
         _check_candidates(self.estimator, self.param_grid)
         with (
             config_context(enable_metadata_routing=True),
-            one_thread_each(self.n_jobs) as n_jobs,
+            share_cores(self.n_jobs) as n_jobs,
             self._cache() as memory,
+            contextlib.ExitStack() as stack,
         ):
             splits = list(_make_splits(self.cv, X, y, forget))
             if not splits:
                 raise ValueError("`cv` gives no split: pass at least one pair (train, test).")
+            stack.enter_context(recoverable(X, y, forget, *itertools.chain(*splits)))
             scorers = self._make_scorers(splits, y, forget)
             estimator = clone(self.estimator)
             unset = [path for path in paths if estimator.get_params()[path] is None]
             estimator.set_params(**dict.fromkeys(unset, memory))
+            if unset and isinstance(memory, NetworkCache):
+                memory.warn_if_unseen(n_jobs)
             # First, so that afterwards every fold finds its original network in the cache.
             originals = Parallel(n_jobs=n_jobs)(
                 delayed(score_original)(clone(estimator), scorers, X, y, forget, train, test)
@@ -357,6 +363,18 @@ class _Candidates(GridSearchCV):
     """A grid search with a progress bar."""
 
     progress = False
+
+    def __getstate__(self):
+        # scikit-learn sends the search with each task, which has its rows and its estimator.
+        return {**self.get_params(deep=False), "cv": None, "estimator": None}
+
+    def _get_routed_params_for_fit(self, params):
+        # As plain dicts they go with each task. Others joblib gives to one worker of dask, and
+        # with the worker they would be gone.
+        routed = super()._get_routed_params_for_fit(params)
+        routed.estimator["fit"] = {**routed.estimator["fit"]}
+        routed.scorer["score"] = {**routed.scorer["score"]}
+        return routed
 
     def _run_search(self, evaluate_candidates):
         candidates = list(ParameterGrid(self.param_grid))

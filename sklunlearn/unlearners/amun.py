@@ -9,6 +9,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from torch.nn.functional import cross_entropy
 
 from sklunlearn._data import Rows
+from sklunlearn._devices import device_of
 from sklunlearn._nets import logits_of
 from sklunlearn._steps import mixed
 from sklunlearn.attacks import nearest_adversarial
@@ -187,7 +188,7 @@ class AMUNUnlearner(GradientUnlearner):
             )
 
         with training_only(net.module_, [], freeze_batchnorm=False):
-            found = [search(batch) for batch in forget.batches(forget.at_once(256), net.device)]
+            found = [search(batch) for batch in forget.batches(forget.at_once(256), device_of(net))]
         X, y, distances = (torch.cat(parts).cpu().numpy() for parts in zip(*found, strict=True))
         self.distances_ = distances
         if self.keep_forget:

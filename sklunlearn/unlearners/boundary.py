@@ -7,6 +7,7 @@ import torch
 from sklearn.utils._param_validation import Interval, StrOptions
 from torch.nn.functional import cross_entropy
 
+from sklunlearn._devices import device_of
 from sklunlearn._losses import other_classes, retained_classes
 from sklunlearn._nets import logits_of
 from sklunlearn._teacher import Teacher
@@ -320,7 +321,7 @@ class BoundaryUnlearner(GradientUnlearner):
 
     def _relabel(self, forget):
         """Find the targets of all forget rows and store them with the rows."""
-        batches = forget.batches(forget.at_once(256), self._original.device)
+        batches = forget.batches(forget.at_once(256), device_of(self._original))
         found, searches = zip(*map(self._find_targets, batches), strict=True)
         for name in found[0]:
             forget[name] = torch.cat([columns[name] for columns in found]).cpu()

@@ -8,6 +8,7 @@ from sklearn.utils._param_validation import Interval
 from torch.nn.functional import cross_entropy
 
 from sklunlearn._data import Rows
+from sklunlearn._devices import device_of
 from sklunlearn._nets import logits_of
 from sklunlearn._steps import mixed
 from sklunlearn.gradient import GradientUnlearner
@@ -193,10 +194,10 @@ class UNSIRUnlearner(GradientUnlearner):
     def _learn_noise(self, net, labels, retain):
         """Samples that the network does not take for their labels, in the units of the data."""
         net._set_training(False)
-        mean, spread, _, _ = (s.to(net.device) for s in retain.statistics(max_rows=1000))
-        labels = labels.to(net.device)
+        mean, spread, _, _ = (s.to(device_of(net)) for s in retain.statistics(max_rows=1000))
+        labels = labels.to(device_of(net))
         shape = retain.take_X([0]).shape[1:]
-        noise = torch.randn(len(labels), *shape).to(net.device).requires_grad_()
+        noise = torch.randn(len(labels), *shape).to(device_of(net)).requires_grad_()
         optimizer = torch.optim.Adam([noise], lr=self.noise_lr)
         with training_only(net.module_, [], freeze_batchnorm=False):
             for _ in range(self.noise_steps):

@@ -27,7 +27,7 @@ from skorch.callbacks import Callback
 
 from sklunlearn import BoundaryUnlearner
 from sklunlearn.model_selection import ForgetStratifiedKFold, TradeoffSearchCV, unlearning_scorers
-from sklunlearn.model_selection._workers import one_thread_each
+from sklunlearn.model_selection._workers import share_cores
 from sklunlearn.networks import default_net
 
 GRID = {"retain_weight": [0.1, 1.0, 10.0], "max_steps": [1, 5, 10, 20], "lr": [0.003, 0.01]}
@@ -75,7 +75,7 @@ def search(unlearner, X, y, forget, n_jobs):
 
 def warm_up(n_jobs):
     """Start the workers, and let them import what they will need."""
-    with one_thread_each(n_jobs):
+    with share_cores(n_jobs):
         Parallel(n_jobs)(delayed(_import_all)() for _ in range(4 * n_jobs))
 
 

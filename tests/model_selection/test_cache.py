@@ -3,8 +3,10 @@ import pickle
 
 import numpy as np
 import pytest
+from joblib import parallel_config
 from sklearn.base import clone
 
+from sklunlearn.model_selection import _cache
 from sklunlearn.model_selection._cache import NetworkCache
 
 
@@ -45,6 +47,38 @@ def test_other_processes_find_it_in_the_folder(cached, calls, tmp_path):
     assert len(calls) == 1
     assert clone(cache, safe=False) is cache
     assert cached(cache)("c", 1, key="k") is first
+
+
+def test_a_process_that_cannot_see_the_folder_holds_what_it_trained(cached, calls, tmp_path):
+    def sent_elsewhere(name):
+        folder = tmp_path / name
+        folder.mkdir()
+        message = pickle.dumps(NetworkCache(str(folder)))
+        folder.rmdir()
+        return message
+
+    message = sent_elsewhere("one")
+    first = cached(pickle.loads(message))("a", 1, key="k")
+    assert first == ["a"]
+    assert cached(pickle.loads(message))("b", 1, key="k") is first
+    assert len(calls) == 1
+    # Of one search only: what was trained on rows to forget does not pile up.
+    other = cached(pickle.loads(sent_elsewhere("other")))("c", 1, key="k")
+    assert other == ["c"]
+    assert list(_cache._HELD) == [str(tmp_path / "other")]
+    assert not os.listdir(tmp_path)
+
+
+def test_workers_that_cannot_see_the_folder(tmp_path, recwarn, monkeypatch):
+    cache = NetworkCache(str(tmp_path / "gone"))
+    with parallel_config("threading"):
+        cache.warn_if_unseen(2)
+        monkeypatch.setattr(_cache, "_on_this_machine", lambda: False)
+        with pytest.warns(UserWarning, match="cannot see .*gone.* pass `memory` as a folder"):
+            cache.warn_if_unseen(2)
+        NetworkCache(str(tmp_path)).warn_if_unseen(2)
+        cache.warn_if_unseen(1)
+    assert not recwarn
 
 
 def test_a_net_of_a_class_without_a_name(trained_net, X, tmp_path):
