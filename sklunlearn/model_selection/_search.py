@@ -7,22 +7,21 @@ import warnings
 from numbers import Integral
 
 import numpy as np
-from joblib import effective_n_jobs
 from sklearn import config_context
 from sklearn.base import BaseEstimator, _fit_context, clone
 from sklearn.metrics import accuracy_score, get_scorer
-from sklearn.model_selection import GridSearchCV, ParameterGrid
+from sklearn.model_selection import GridSearchCV
 from sklearn.model_selection import check_cv as check_sklearn_cv
 from sklearn.utils import indexable
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metadata_routing import get_routing_for_object
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import column_or_1d
-from tqdm.auto import tqdm
 
 from sklunlearn.base import BaseUnlearner
 from sklunlearn.metrics import pareto_front
 from sklunlearn.model_selection._cache import NetworkCache
+from sklunlearn.model_selection._candidates import Candidates, check_candidates, memory_paths
 from sklunlearn.model_selection._original import judge, score_original
 from sklunlearn.model_selection._scorers import unlearning_scorers
 from sklunlearn.model_selection._selection import select_knee
@@ -209,7 +208,7 @@ class TradeoffSearchCV(GridSearchCV):
             If the original network dominates all candidates, or there are no held-out rows to
             compare some of the rows to forget with.
         """
-        paths = _memory_paths(self.estimator)
+        paths = memory_paths(self.estimator)
         if y is None:
             raise ValueError(
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y "
@@ -219,7 +218,7 @@ class TradeoffSearchCV(GridSearchCV):
         if len(y) == 1:
             raise ValueError("Found n_samples=1: a search needs rows to train on and to test on.")
         forget = check_forget(forget, len(y), allow_all=False)
-        _check_candidates(self.estimator, self.param_grid)
+        check_candidates(self.estimator, self.param_grid)
         with (
             config_context(enable_metadata_routing=True),
             share_cores(self.n_jobs) as n_jobs,
@@ -241,7 +240,7 @@ class TradeoffSearchCV(GridSearchCV):
                 delayed(score_original)(clone(estimator), scorers, X, y, forget, train, test)
                 for train, test in splits
             )
-            kind = StackedCandidates if self.engine == "vectorized" else _Candidates
+            kind = StackedCandidates if self.engine == "vectorized" else Candidates
             search = kind(
                 estimator,
                 self.param_grid,
@@ -357,55 +356,6 @@ class TradeoffSearchCV(GridSearchCV):
             warnings.warn(self.verdict_, UserWarning, stacklevel=4)
         if self.verbose:
             print(self.verdict_)
-
-
-class _Candidates(GridSearchCV):
-    """A grid search with a progress bar."""
-
-    progress = False
-
-    def __getstate__(self):
-        # scikit-learn sends the search with each task, which has its rows and its estimator.
-        return {**self.get_params(deep=False), "cv": None, "estimator": None}
-
-    def _get_routed_params_for_fit(self, params):
-        # As plain dicts they go with each task. Others joblib gives to one worker of dask, and
-        # with the worker they would be gone.
-        routed = super()._get_routed_params_for_fit(params)
-        routed.estimator["fit"] = {**routed.estimator["fit"]}
-        routed.scorer["score"] = {**routed.scorer["score"]}
-        return routed
-
-    def _run_search(self, evaluate_candidates):
-        candidates = list(ParameterGrid(self.param_grid))
-        # Without a bar all at once. Otherwise every worker has as many fits as there are splits,
-        # so that none waits for the others for long.
-        size = effective_n_jobs(self.n_jobs) if self.progress else len(candidates)
-        with tqdm(total=len(candidates), unit="candidate", disable=not self.progress) as bar:
-            for start in range(0, len(candidates), size):
-                chunk = candidates[start : start + size]
-                evaluate_candidates(chunk)
-                bar.update(len(chunk))
-
-
-def _memory_paths(estimator):
-    """Names of the `memory` parameters of the unlearners in an estimator."""
-    if isinstance(estimator, BaseUnlearner):
-        return ["memory"]
-    named = getattr(estimator, "get_params", dict)().items()
-    paths = [f"{name}__memory" for name, value in named if isinstance(value, BaseUnlearner)]
-    if not paths:
-        raise TypeError(
-            f"`estimator` must be an unlearner or hold one, as a Pipeline does, got "
-            f"{type(estimator).__name__}, which holds none. See sklunlearn.all_unlearners()."
-        )
-    return paths
-
-
-def _check_candidates(estimator, param_grid):
-    """Raise before anything is trained if a parameter does not exist."""
-    for params in ParameterGrid(param_grid):
-        clone(estimator).set_params(**clone(params, safe=False))
 
 
 def _are_whole_classes(y, forget):
