@@ -8,6 +8,7 @@ import random
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import FunctionType, ModuleType
@@ -43,6 +44,7 @@ from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier, NeuralNetRegr
 from skorch.callbacks import Callback, EarlyStopping
 from torch.utils.data import TensorDataset
 
+from sklunlearn._data import Rows
 from sklunlearn.exceptions import DivergenceError, ReleasedModelError
 from sklunlearn.gradient import GradientUnlearner
 from sklunlearn.networks import MLP
@@ -259,6 +261,29 @@ def test_a_memory_map_that_cannot_be_written(unlearner, X, y, forget, tmp_path):
     on_disk = np.memmap(tmp_path / "X", dtype=np.float32, mode="r", shape=X.shape)
     unlearner.fit(on_disk, y).unlearn(on_disk, y, forget=forget)
     assert_same_weights(unlearner.net_, plain.net_)
+
+
+def test_a_memory_map_of_bytes_is_not_converted_as_a_whole(unlearner, tmp_path, monkeypatch):
+    monkeypatch.setattr(Rows, "at_once", lambda self, most: 64)  # else for so little data: all
+    X = np.random.default_rng(0).integers(0, 256, size=(8000, 900), dtype=np.uint8)
+    y, forget = np.arange(8000) % 3, np.arange(8000) % 200 == 0
+    if type(unlearner).__name__ in WHOLE_CLASSES:
+        y[forget], forget = 3, y == 3
+        forget = y == 3
+    n_classes = y.max() + 1
+    X.tofile(tmp_path / "X")
+    on_disk = np.memmap(tmp_path / "X", dtype=np.uint8, mode="r", shape=X.shape)
+    net = unlearner.estimator.set_params(module__n_features=900, module__n_classes=n_classes)
+    net = FrozenEstimator(net.set_params(max_epochs=1, lr=1e-3).fit(X.astype(np.float32), y))
+    plain = clone(unlearner).set_params(estimator=net).fit(X, y, forget=forget)
+    tracemalloc.start()
+    try:
+        unlearner.set_params(estimator=net).fit(on_disk, y, forget=forget)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert_same_weights(unlearner.net_, plain.net_)
+    assert peak < X.size * 4 / 2  # half of it as float32
 
 
 def test_images(unlearner, X, y, forget):
