@@ -5,12 +5,12 @@ import os
 import re
 import sys
 import types
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from pages import run_page
 from registry import ALL, WHOLE_CLASSES
 from sklearn import config_context
 from sklearn.base import BaseEstimator, TransformerMixin, clone
@@ -29,8 +29,6 @@ from sklunlearn.exceptions import ModelFileError, ReleasedModelError
 from sklunlearn.networks import SmallCNN
 from sklunlearn.persistence import load_model, save_model
 from sklunlearn.saliency import saliency_mask
-
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "persistence.md"
 
 
 class Own(nn.Module):
@@ -372,11 +370,8 @@ def test_what_is_not_installed_is_named(name, net, X, y, path, monkeypatch):
 
 def test_the_code_of_the_page_runs(X, y, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), flags=re.DOTALL | re.MULTILINE)
     page = types.ModuleType("page")  # as classes are looked up by their names
     monkeypatch.setitem(sys.modules, "page", page)
     names = vars(page)
-    for block in blocks:
-        exec(block, names)
-    assert len(blocks) == 6
+    run_page("persistence.md", names)
     assert isinstance(names["unlearner"], BoundaryUnlearner)
