@@ -88,8 +88,13 @@ def compare(net, methods, X, y, *, forget, groups, held_out, figures, seeds):
 
     # Of fewer than five rows nothing can be said.
     held_out = {kind: of for kind, of in held_out.items() if len(of[1]) >= 5}
-    figures = {title: of for title, of in figures.items() if of[0] in ("forget", *held_out)}
     rows = {"forget": (X[forget], y[forget], groups[forget]), **held_out}
+    figures = {
+        title: (kind, score)
+        for title, (kind, score) in figures.items()
+        # Rows of one class have no ROC curve.
+        if kind in rows and (score is not auc or len(np.unique(rows[kind][1])) == 2)
+    }
     codes = {kind: np.searchsorted(original.classes_, of[1]) for kind, of in rows.items()}
     weights = {kind: draw_weights(of[2], seed) for seed, (kind, of) in enumerate(rows.items())}
     proba = {
