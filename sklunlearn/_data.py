@@ -68,6 +68,9 @@ class BatchLoader:
         if isinstance(dataset, Rows):
             batch = dataset.batch(torch.as_tensor(positions))
             return batch.X, batch.y
+        if type(dataset) is SkorchDataset and _are_arrays(dataset.X, dataset.y):
+            # Its own indexing, of arrays of any kind, takes a third of a small network's training.
+            return dataset.X[positions], dataset.y[positions]
         if isinstance(dataset, SkorchDataset) and not isinstance(dataset.X, Dataset):
             return dataset[positions]
         return torch.utils.data.default_collate([dataset[int(i)] for i in positions])
@@ -229,6 +232,10 @@ def take_rows(source, indices):
     else:
         samples = [source[i] for i in indices]
     return torch.stack([torch.as_tensor(x, dtype=torch.float32) for x, *_ in samples])
+
+
+def _are_arrays(X, y):
+    return isinstance(X, np.ndarray) and isinstance(y, np.ndarray)
 
 
 def is_memory_mapped(X):
