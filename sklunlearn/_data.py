@@ -213,9 +213,10 @@ def take(X, indices):
     """
     if isinstance(X, Dataset):
         return Subset(X, indices)
-    return (
-        Rows(X, indices=np.asarray(indices)) if is_memory_mapped(X) else _safe_indexing(X, indices)
-    )
+    if is_memory_mapped(X):
+        return Rows(X, indices=np.asarray(indices))
+    # scikit-learn's looks at each index by itself.
+    return X[indices] if isinstance(X, np.ndarray) else _safe_indexing(X, indices)
 
 
 def take_rows(source, indices):
