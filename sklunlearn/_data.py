@@ -26,7 +26,12 @@ def split_evenly(order, batch_size):
     So no epoch ends in a batch of one row, which BatchNorm could not train on.
     """
     n_batches = -(-len(order) // batch_size)
-    return torch.tensor_split(order, n_batches) if n_batches else ()
+    size, n_longer = divmod(len(order), max(1, n_batches))
+    start = 0
+    for i in range(n_batches):  # one at a time: of many rows, most are never asked for
+        end = start + size + (i < n_longer)
+        yield order[start:end]
+        start = end
 
 
 class BatchLoader:

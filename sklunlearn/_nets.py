@@ -146,7 +146,7 @@ def mode_kept(net):
 
 
 class _SetTraining:
-    """What stands for `_set_training`. A class: callbacks may pickle the net during its training."""
+    """In place of `_set_training`. A class, as callbacks may pickle the net in its training."""
 
     def __init__(self, net):
         self.net = net

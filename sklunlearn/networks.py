@@ -322,8 +322,8 @@ def default_net(X, n_classes):
         module__mean=mean,
         module__scale=scale,
         criterion=nn.CrossEntropyLoss,
-        # A step in one kernel: a fifth less time for a training. Not as `optimizer__fused`, which an
-        # optimizer that the user puts in its place need not know.
+        # A step in one kernel: a fifth less time for a training. Not as `optimizer__fused`, which
+        # an optimizer that the user puts in its place need not know.
         optimizer=functools.partial(torch.optim.Adam, fused=True),
         lr=0.01,
         max_epochs=30,
