@@ -20,6 +20,7 @@ skorch's own `partial_fit` with torch's DataLoader.
 import argparse
 import copy
 import tempfile
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -122,10 +123,10 @@ def fit(case):
 
 def unlearn(case):
     X, y, forget = case.X, case.y, case.forget
-    tuned = case.unlearner(FineTuneUnlearner)
+    tuned = case.unlearner(FineTuneUnlearner, lr=0.005)
 
     def with_skorch():
-        net = case.with_skorch(optimizer=torch.optim.SGD, optimizer__momentum=0.9, lr=0.05)
+        net = case.with_skorch(optimizer=torch.optim.SGD, optimizer__momentum=0.9, lr=0.005)
         net.initialize().module_.load_state_dict(case.original.state_dict())
         net.partial_fit(X[~forget], y[~forget])
 
@@ -150,8 +151,8 @@ def unlearn(case):
 def step(case):
     X, y = case.X, case.y
     forget = np.arange(len(X)) == 0
-    tuned = FineTuneUnlearner(FrozenEstimator(case.idle.fitted_), random_state=0).fit(X, y)
-    tuned.set_params(max_epochs=max(1, 6400 // len(X)))
+    tuned = FineTuneUnlearner(FrozenEstimator(case.idle.fitted_), lr=0.005, random_state=0)
+    tuned.set_params(max_epochs=max(1, 6400 // len(X))).fit(X, y)
     tensors = [torch.as_tensor(part) for part in (X, y, forget)]
 
     def plain():
@@ -160,7 +161,7 @@ def step(case):
         run.forget_losses()
 
     def with_skorch():
-        net = case.with_skorch(optimizer=torch.optim.SGD, optimizer__momentum=0.9, lr=0.05)
+        net = case.with_skorch(optimizer=torch.optim.SGD, optimizer__momentum=0.9, lr=0.005)
         net.set_params(max_epochs=tuned.max_epochs)
         net.initialize().module_.load_state_dict(case.original.state_dict())
         net.partial_fit(X[~forget], y[~forget])
@@ -302,6 +303,8 @@ def main():
     parser.add_argument("--seconds", type=float, default=2.0, help="for a line, about")
     args = parser.parse_args()
     torch.set_num_threads(1)
+    # That the candidates of the search are no good: they train for one epoch.
+    warnings.filterwarnings("ignore", "The original network dominates")
     limits = {"seconds": 0.3, "most": 3} if args.quick else {"seconds": args.seconds, "most": 21}
     results = Results(["plain", "skorch"])
     sizes = SIZES[:1] if args.quick else SIZES
