@@ -79,4 +79,4 @@ class StepBatches:
 
 def _split(tensor, sizes):
     # One split: two slices would each build a gradient of full size, as would a split in one.
-    return tensor.split(sizes) if len(sizes) > 1 else [tensor]
+    return torch.split_with_sizes(tensor, sizes) if len(sizes) > 1 else [tensor]

@@ -39,7 +39,8 @@ def check_X_y(unlearner, X, y, *, reset):
         y = labels_of(X)
     X, y = _check(unlearner, X, y, reset)
     y = column_or_1d(y, warn=True)
-    check_classification_targets(y)
+    if reset or y.dtype.kind not in "biu":  # later on, integers need only be classes
+        check_classification_targets(y)
     n_samples = len(X) if isinstance(X, Dataset) else _num_samples(X)
     if len(y) != n_samples:
         raise ValueError(f"`y` has {len(y)} entries for {n_samples} rows of X: pass one a row.")
@@ -103,9 +104,16 @@ def find_classes(estimator, y):
 
 def encode_labels(y, classes):
     """Indices of the labels in `classes`, dtype int64."""
-    # By Python's values: NumPy would call the label '3' and the class 3 equal.
-    index = {label: i for i, label in enumerate(classes.tolist())}
-    encoded = np.array([index.get(label, -1) for label in y.tolist()], dtype=np.int64)
+    if y.dtype.kind == classes.dtype.kind and y.dtype.kind in "biu":
+        # Half the time of what follows, and no list of all labels.
+        order = classes.argsort()
+        place = np.searchsorted(classes, y, sorter=order)
+        encoded = order[np.minimum(place, len(order) - 1)]
+        encoded[classes[encoded] != y] = -1
+    else:
+        # By Python's values: NumPy would call the label '3' and the class 3 equal.
+        index = {label: i for i, label in enumerate(classes.tolist())}
+        encoded = np.array([index.get(label, -1) for label in y.tolist()], dtype=np.int64)
     if (encoded < 0).any():
         unknown = sorted(set(y[encoded < 0].tolist()), key=str)
         raise ValueError(

@@ -14,7 +14,14 @@ from tqdm.auto import trange
 from sklunlearn._data import Rows
 from sklunlearn._devices import device_of, prepare_optimizers
 from sklunlearn._net_params import check_net_params
-from sklunlearn._nets import copy_net, forward, logits_of, resume_training, stopped_by_callback
+from sklunlearn._nets import (
+    copy_net,
+    forward,
+    logits_of,
+    mode_kept,
+    resume_training,
+    stopped_by_callback,
+)
 from sklunlearn._steps import StepBatches
 from sklunlearn._training import transform
 from sklunlearn.base import BaseUnlearner
@@ -211,6 +218,7 @@ class GradientUnlearner(BaseUnlearner):
         with (
             training_only(run.module_, self.updated_params_, freeze_batchnorm=frozen),
             updating_only(run.module_, masks) as self._restore,
+            mode_kept(run),
             stopped_by_callback(),
         ):
             run.notify("on_train_begin", X=rows[0], y=rows[0].y)
@@ -305,15 +313,9 @@ class GradientUnlearner(BaseUnlearner):
                 )
             return result
 
-        def set_training(training=True):
-            # skorch asks for it in each step, where to set all flags takes as long as a layer.
-            if any(getattr(run, f"{name}_").training != training for name in run._modules):
-                type(run)._set_training(run, training)
-
         losses, sizes, lowest = [], [], math.inf
         # On the instance: the net may be of a user's class, and keep its own train_step.
-        own = {"get_loss": get_loss, "_set_training": set_training}
-        vars(run).update(own)
+        vars(run)["get_loss"] = get_loss
         datasets = {"dataset_train": forget, "dataset_valid": None}
         progress = trange(
             1, max_epochs + 1, desc=type(self).__name__, unit="epoch", disable=not self.verbose
@@ -329,7 +331,6 @@ class GradientUnlearner(BaseUnlearner):
                 run.notify("on_epoch_begin", **datasets)
                 losses.clear()
                 sizes.clear()
-                type(run)._set_training(run, True)
                 run.run_single_epoch(batches, training=True, prefix="train", step_fn=step)
                 loss = np.dot(losses, sizes) / sum(sizes)
                 run.history.record("train_loss", loss)
@@ -343,8 +344,7 @@ class GradientUnlearner(BaseUnlearner):
                     break
         finally:
             progress.close()
-            for name in own:  # they refer to `run`, whose optimizer would live on
-                del vars(run)[name]
+            del vars(run)["get_loss"]  # it refers to `run`, whose optimizer would live on
 
     def _restart_optimizer(self, run, lr):
         """For another phase: the optimizer as if it were new, with another learning rate."""

@@ -56,7 +56,7 @@ def array():
 )
 def test_batches_are_few_and_of_nearly_equal_size(n, batch_size, sizes):
     order = torch.arange(n).flip(0)
-    batches = split_evenly(order, batch_size)
+    batches = list(split_evenly(order, batch_size))
     assert [len(batch) for batch in batches] == sizes
     assert [int(i) for batch in batches for i in batch] == order.tolist()
 
@@ -88,6 +88,28 @@ def test_a_loader_gives_what_the_loader_of_torch_gives(array):
     ours, theirs = BatchLoader(dataset, batch_size=7), DataLoader(dataset, batch_size=7)
     for one, other in zip(next(iter(ours)), next(iter(theirs)), strict=True):
         np.testing.assert_array_equal(np.asarray(one), other.numpy())
+
+
+class Doubled(SkorchDataset):
+    """Gives rows twice as large."""
+
+    def transform(self, X, y):
+        return 2 * X, y
+
+
+def test_a_loader_leaves_indexing_to_data_sets_that_have_their_own(array):
+    y = np.arange(7)
+    (batch,) = BatchLoader(Doubled(array, y), batch_size=7)
+    np.testing.assert_array_equal(batch[0], 2 * array)
+    # Not an array: a DataFrame, whose columns skorch gives one by one, and labels in a list.
+    (batch,) = BatchLoader(SkorchDataset(pd.DataFrame(array, columns=["a", "b"]), y.tolist()), 7)
+    np.testing.assert_array_equal(batch[0]["b"], array[:, 1:])
+    assert list(batch[1]) == y.tolist()
+
+
+def test_a_loader_serves_rows_without_labels(array):
+    (batch,) = BatchLoader(SkorchDataset(array), batch_size=7)
+    np.testing.assert_array_equal(batch[0], array)
 
 
 def test_a_loader_shuffles_each_epoch_anew(array):
@@ -188,7 +210,7 @@ def test_selected_rows(array):
 def test_rows_in_a_random_order(array):
     rows = Rows(array)
     torch.manual_seed(0)
-    first, second = rows.shuffled(3), rows.shuffled(3)
+    first, second = list(rows.shuffled(3)), list(rows.shuffled(3))
     assert [len(positions) for positions in first] == [3, 2, 2]
     orders = [torch.cat(epoch).tolist() for epoch in (first, second)]
     assert [sorted(order) for order in orders] == [list(range(7))] * 2

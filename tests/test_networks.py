@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -222,6 +224,34 @@ def test_default_net_can_be_cloned():
     X = np.arange(8.0).reshape(4, 2)
     net = clone(default_net(X, 2))
     np.testing.assert_array_equal(net.module__mean, [3.0, 4.0])
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.RMSprop, torch.optim.LBFGS])
+def test_the_optimizer_of_the_default_net_can_be_another(optimizer):
+    X = np.random.default_rng(0).normal(size=(20, 2)).astype(np.float32)
+    net = default_net(X, 2).set_params(optimizer=optimizer, max_epochs=1)
+    assert type(net.fit(X, (X[:, 0] > 0).astype(int)).optimizer_) is optimizer
+
+
+def test_the_default_net_learns_by_adam():
+    # The same steps, with the separate operations of Adam's own paper.
+    X = np.random.default_rng(0).normal(size=(30, 2)).astype(np.float32)
+    y = (X[:, 0] > 0).astype(int)
+    net = default_net(X, 2).set_params(max_epochs=3, batch_size=-1, iterator_train__shuffle=False)
+    start = copy.deepcopy(net.initialize().module_)
+    net.partial_fit(X, y)
+    moments = [[torch.zeros_like(p), torch.zeros_like(p)] for p in start.parameters()]
+    for t in (1, 2, 3):
+        loss = torch.nn.functional.cross_entropy(start(torch.tensor(X)), torch.tensor(y))
+        gradients = torch.autograd.grad(loss, list(start.parameters()))
+        with torch.no_grad():
+            for p, g, moment in zip(start.parameters(), gradients, moments, strict=True):
+                moment[0] = 0.9 * moment[0] + 0.1 * g
+                moment[1] = 0.999 * moment[1] + 0.001 * g**2
+                step = moment[0] / (1 - 0.9**t)
+                p -= 0.01 * step / ((moment[1] / (1 - 0.999**t)).sqrt() + 1e-8)
+    for one, other in zip(net.module_.parameters(), start.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
 def accuracy(X, y, train_size=0.7):

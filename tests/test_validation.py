@@ -156,9 +156,19 @@ def test_labels_become_their_place_among_the_classes(classes):
     assert encoded.tolist() == indices
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.int64, bool])
+def test_labels_of_any_integer_type_are_found_among_classes_in_any_order(dtype):
+    classes = np.array([1, 0] if dtype is bool else [7, 0, 200 % 128, 3]).astype(dtype)
+    y = np.random.default_rng(0).choice(classes, 100)
+    expected = [classes.tolist().index(label) for label in y.tolist()]
+    assert encode_labels(y, classes).tolist() == expected
+
+
 def test_labels_that_are_not_classes():
     with pytest.raises(ValueError, match=r"labels \[3, 4\], which are not .* \[0, 1\]"):
         encode_labels(np.array([0, 4, 3, 4]), np.array([0, 1]))
+    with pytest.raises(ValueError, match=r"labels \[-1, 2\], which are not .* \[1, 3\]"):
+        encode_labels(np.array([3, -1, 2]), np.array([1, 3]))
     with pytest.raises(ValueError, match=r"labels \['1'\], which are not .* \[0, 1\]"):
         encode_labels(np.array(["1"]), np.array([0, 1]))
     with pytest.raises(ValueError, match=r"labels \[1\], which are not .* \['0', '1'\]"):

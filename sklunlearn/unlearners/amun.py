@@ -188,7 +188,8 @@ class AMUNUnlearner(GradientUnlearner):
             )
 
         with training_only(net.module_, [], freeze_batchnorm=False):
-            found = [search(batch) for batch in forget.batches(forget.at_once(256), device_of(net))]
+            batches = forget.batches(forget.at_once(1024), device_of(net))
+            found = [search(batch) for batch in batches]
         X, y, distances = (torch.cat(parts).cpu().numpy() for parts in zip(*found, strict=True))
         self.distances_ = distances
         if self.keep_forget:

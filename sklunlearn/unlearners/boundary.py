@@ -321,7 +321,7 @@ class BoundaryUnlearner(GradientUnlearner):
 
     def _relabel(self, forget):
         """Find the targets of all forget rows and store them with the rows."""
-        batches = forget.batches(forget.at_once(256), device_of(self._original))
+        batches = forget.batches(forget.at_once(1024), device_of(self._original))
         found, searches = zip(*map(self._find_targets, batches), strict=True)
         for name in found[0]:
             forget[name] = torch.cat([columns[name] for columns in found]).cpu()

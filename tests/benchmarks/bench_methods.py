@@ -16,12 +16,12 @@ digests, and sets the net up for the run and for the next.
 import argparse
 import copy
 import math
-import time
 from types import SimpleNamespace
 
 import numpy as np
 import torch
 from bench_step import plain_search
+from harness import interleaved
 from sklearn.datasets import load_digits
 from sklearn.frozen import FrozenEstimator
 from torch.nn.functional import cosine_similarity, cross_entropy, kl_div, normalize, one_hot
@@ -436,22 +436,6 @@ def params_of(unlearner):
     if getattr(params, "optimizer", None) is None:
         params.optimizer, params.momentum = torch.optim.SGD, {"momentum": 0.9}
     return params
-
-
-def clocked(function):
-    """Wall-clock and process time of a call."""
-    began = time.perf_counter(), time.process_time()
-    function()
-    return np.subtract((time.perf_counter(), time.process_time()), began)
-
-
-def interleaved(functions, n_runs):
-    """Times of shape (n_runs, n_functions, 2), the order being turned round after each run."""
-    times = np.empty((n_runs + 1, len(functions), 2))
-    for i, run in enumerate(times):
-        for j in range(len(functions))[:: 1 if i % 2 else -1]:
-            run[j] = clocked(functions[j])
-    return times[1:]  # the first run warms up
 
 
 def bench(name, unlearner, data, once, n_pairs):
