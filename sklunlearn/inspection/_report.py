@@ -93,6 +93,8 @@ class UnlearningReport:
             mean over the retrained networks; "original gap" and "unlearned gap" are differences
             from that, and "floor" is how far a retrained network can be from the others. For
             distances, "retrained" is the mean distance of the retrained networks from each other.
+            The ends of "relearn_steps" are those of the range over three orders of the rows, or
+            over several retrained networks.
         """
         return self.scores.copy()
 
@@ -230,13 +232,14 @@ def unlearning_report(
     test rows of the other classes; `probe_accuracy` is the mean of its accuracies on the two kinds,
     five-fold cross-validated, and `probe_control` that of a probe for labels that were shuffled.
     Networks that never saw a class separate it rather well too. The verdict says that the
-    forgetting is in the last layer only if the probe does better than with the retrained networks,
-    by the rule above and by more than half of what the original does. `relearn_steps` is
-    :func:`~sklunlearn.metrics.relearn_time` with at most 500 of the forgotten rows, the median of
-    the three orders; the target is 0.95 times the original's accuracy on them, or for a released
-    unlearner 0.95 times that of the retrained networks on the retained rows. Relearning is called
-    faster if it takes at most half the steps of the fastest retrained network. Neither is judged
-    with fewer than two references.
+    forgetting is in the last layer only if the probe does better than with the retrained networks:
+    by the rule above, by a percentage point, and by more than half of what the original does.
+    `relearn_steps` is :func:`~sklunlearn.metrics.relearn_time` with at most 500 of the forgotten
+    rows, the median of the three orders, and one more than were tried if those are not enough. The
+    target is 0.95 times the original's accuracy on these rows; for a released unlearner, 0.95 times
+    that of the retrained networks on the retained rows. Relearning is called quick if it takes at
+    most half the steps of the fastest retrained network. Neither is judged with fewer than two
+    references.
 
     Examples
     --------

@@ -16,6 +16,7 @@ from sklunlearn.exceptions import DivergenceError
 from sklunlearn.inspection._models import rows_of
 from sklunlearn.metrics import relearn_time
 from sklunlearn.metrics._checks import check_integer
+from sklunlearn.trainable import head_module
 
 __all__ = ["ResidualKnowledge", "check_residual"]
 
@@ -88,35 +89,15 @@ class ResidualKnowledge:
         if self.probe:
             self._probe(table, about, X, forgotten, X_test, np.flatnonzero(~gone))
         if self.n_steps:
-            self._relearn(table, about, X, y, forget, forgotten)
+            self._relearn(table, about, X, y, forgotten)
 
     def _probe(self, table, about, X, forgotten, X_test, others):
         rng = np.random.default_rng([self.seed, 10])
         forgotten, others = (_at_most(_MOST_PROBED, rows, rng) for rows in (forgotten, others))
-        reason = None
-        if min(len(forgotten), len(others)) < _N_FOLDS:
-            reason = (
-                f"{len(forgotten)} rows of forgotten classes and {len(others)} test rows of the "
-                f"others are too few for {_N_FOLDS} folds"
-            )
-        elif any(isinstance(m.net_.module_, Ensemble) for of in self.models.values() for m in of):
-            reason = "a model of several networks has no single embedding"
-        else:
-            try:
-                embeddings = {
-                    name: [
-                        np.concatenate([_embed(m, X, forgotten), _embed(m, X_test, others)])
-                        for m in of
-                    ]
-                    for name, of in self.models.items()
-                }
-            except ValueError as error:  # the last layer is not the head
-                reason = str(error).rstrip(".")
-            else:
-                if not all(np.isfinite(e).all() for of in embeddings.values() for e in of):
-                    reason = "embeddings are not finite"
-        if reason is not None:
-            about["remarks"].append(f"The probe of embeddings was left out: {reason}.")
+        try:
+            embeddings = self._embeddings(X, forgotten, X_test, others)
+        except ValueError as error:
+            about["remarks"].append(f"The probe of embeddings was left out: {error}")
             return
         labels = np.repeat([1, 0], [len(forgotten), len(others)])
         shuffled = rng.permutation(labels)
@@ -126,16 +107,31 @@ class ResidualKnowledge:
             for name, of in embeddings.items()
         }
         table.add_probe(hits, draws=(7, 8))
-        control = {
-            name: [[_balanced(_hits(e, shuffled, folds), shuffled)] for e in of]
-            for name, of in embeddings.items()
-        }
-        table.add_ranges("probe_control", control, len(labels))
+        # Labels that mean nothing: what is above a half there is not knowledge of the class.
+        control = _balanced(_hits(embeddings["unlearned"][0], shuffled, folds), shuffled)
+        table.add_ranges("probe_control", {"unlearned": [[control]]}, len(labels))
         if "original" in embeddings:
             before, after = embeddings["original"][0], embeddings["unlearned"][0]
             about["is_embedding_unchanged"] = np.array_equal(before, after)
 
-    def _relearn(self, table, about, X, y, forget, forgotten):
+    def _embeddings(self, X, forgotten, X_test, others):
+        """For each network those of the rows; a ValueError that says why there are none."""
+        if min(len(forgotten), len(others)) < _N_FOLDS:
+            raise ValueError(
+                f"{len(forgotten)} rows of forgotten classes and {len(others)} test rows of the "
+                f"others are too few for {_N_FOLDS} folds."
+            )
+        embeddings = {name: [] for name in self.models}
+        for name, networks in self.models.items():
+            for model in networks:
+                _check_embeds(model.net_.module_)
+                both = [_embed(model, X, forgotten), _embed(model, X_test, others)]
+                embeddings[name].append(np.concatenate(both))
+                if not np.isfinite(embeddings[name][-1]).all():
+                    raise ValueError("embeddings are not finite.")
+        return embeddings
+
+    def _relearn(self, table, about, X, y, forgotten):
         rng = np.random.default_rng([self.seed, 11])
         chosen = _at_most(_MOST_RELEARNED, forgotten, rng)
         labels = self.models["unlearned"][0].classes_[y]
@@ -186,6 +182,15 @@ class ResidualKnowledge:
 
 def _at_most(n, rows, rng):
     return rows if len(rows) <= n else np.sort(rng.choice(rows, n, replace=False))
+
+
+def _check_embeds(module):
+    if isinstance(module, Ensemble):
+        raise ValueError("a model of several networks has no single embedding.")
+    try:
+        head_module(module, 2)
+    except ValueError:
+        raise ValueError("what enters a network's only layer is the data.") from None
 
 
 def _take(X, indices):

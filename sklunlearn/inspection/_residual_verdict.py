@@ -4,6 +4,7 @@ from sklunlearn.inspection._finding import Finding
 
 __all__ = ["ResidualVerdict"]
 
+_LEAST_GAP = 0.01  # a difference in the accuracy of the probe below this is none
 _FEWEST_STEPS = 5  # a difference in steps below this is none
 
 
@@ -34,7 +35,7 @@ class ResidualVerdict:
     def separates(self):
         """Whether the embeddings tell the class better than those of networks that never saw it."""
         gap = self.table.get(("probe_accuracy", "unlearned gap"))
-        if not self.is_judged or gap is None or gap.value <= 0:
+        if not self.is_judged or gap is None or gap.value < _LEAST_GAP:
             return False
         if not self.is_apart("probe_accuracy", "unlearned"):
             return False
