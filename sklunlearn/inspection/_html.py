@@ -163,7 +163,8 @@ def _table(report):
             notes.append(f"{_number(control)} for labels that were shuffled")
         if metric == "relearn_steps":
             n_steps = report.about["relearning"]["n_steps"]
-            notes.append(f"{n_steps + 1}: not within the {n_steps} that were tried")
+            if any(row is not None and row.high > n_steps for row in found):
+                notes.append(f"{n_steps + 1}: not within the {n_steps} that were tried")
         if (floor := scores.get((metric, "floor"))) is not None:
             word = "down to" if metric.startswith("agreement") else "up to"
             notes.append(f"among retrained {word} {_number(floor.value)}")

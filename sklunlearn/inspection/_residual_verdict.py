@@ -66,11 +66,11 @@ class ResidualVerdict:
             "retrained networks need."
         )
         if self.is_in_last_layer():
-            text = "Forgotten mostly in the last layer: what enters it still tells the "
+            text = "Forgotten mostly in the last layer: by what enters it a linear probe tells "
             if self.is_unchanged:
                 text = "Forgotten only in the last layer: what enters it is as it was in the "
-                text += "original, and tells the "
-            text += f"{self.what} from the others better than in retrained networks."
+                text += "original, and a linear probe tells "
+            text += f"the {self.what} from the others better than in retrained networks."
             return text + f" It can be undone quickly: {quick}" * self.relearns_faster()
         return f"Can be undone quickly: {quick}" if self.relearns_faster() else None
 
@@ -132,7 +132,9 @@ class ResidualVerdict:
             return Finding("warning", f"{text}: the forgetting can be undone quickly.")
         if self._is_never(ours.value) and self._is_never(theirs.value):
             return Finding("note", f"{text}: too few to tell.")
-        return Finding("good", f"{text}: not in half of theirs or fewer.")
+        if ours.value >= 2 * theirs.high:
+            return Finding("note", f"{text}: at least twice as many, which is beyond forgetting.")
+        return Finding("good", f"{text}: not far fewer, which would be half of theirs.")
 
     def _after(self, row):
         n_steps = self.about["relearning"]["n_steps"]

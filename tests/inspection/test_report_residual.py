@@ -206,7 +206,9 @@ def test_steps_by_hand(digits):
         assert report.about["relearning"]["target"] == pytest.approx(target)
         assert "Trained on all rows" in texts(report)
         assert ("not within 20 steps" in texts(report)) == (n_steps == 20)
-        assert "Steps of training until" in report.to_html()
+        page = report.to_html()
+        assert "Steps of training until" in page
+        assert ("21: not within the 20 that were tried" in page) == (n_steps == 20)
 
 
 # What is left out, and why

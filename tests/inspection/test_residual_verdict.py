@@ -110,6 +110,8 @@ def test_not_reached():
     # That it takes retrained ones longer than was tried is enough to tell.
     one = read(**QUICK, **{"relearn_steps/retrained": never})
     assert one.relearns_faster()
+    beyond = read(**{"relearn_steps/unlearned": (190.0, 180.0, 200.0)})
+    assert "at least twice as many, which is beyond forgetting" in list(beyond.findings())[1].text
     some = read(**{"relearn_steps/retrained": (200.0, 90.0, 301.0)})
     assert "(90 to over 300)" in list(some.findings())[1].text
 
