@@ -28,7 +28,7 @@ def digits():
     """Rows of a request and test rows; all rows of class 3 are forgotten."""
     X, y = load_digits(return_X_y=True)
     X = (X / 16).astype("float32")
-    return X[:900], y[:900], X[900:1400], y[900:1400], y[:900] == 3
+    return X[:600], y[:600], X[600:1000], y[600:1000], y[:600] == 3
 
 
 @pytest.fixture(scope="module")
