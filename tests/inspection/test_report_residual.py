@@ -20,7 +20,9 @@ from sklunlearn import (
     unlearning_report,
 )
 from sklunlearn._nets import weights_digest
+from sklunlearn.inspection import _residual
 from sklunlearn.inspection._models import original_of
+from sklunlearn.metrics import RelearnTime
 
 
 @pytest.fixture(scope="module")
@@ -209,6 +211,20 @@ def test_steps_by_hand(digits):
         page = report.to_html()
         assert "Steps of training until" in page
         assert ("21: not within the 20 that were tried" in page) == (n_steps == 20)
+
+
+def test_no_more_steps_than_asked_for(head_only, judge_digits, monkeypatch):
+    asked = []
+
+    def relearn_time(*args, **options):
+        asked.append(options["max_epochs"])
+        return RelearnTime(6, True)  # the end of the second epoch of three batches
+
+    monkeypatch.setattr(_residual, "relearn_time", relearn_time)
+    for n_steps, expected in ((6, 6), (4, 5)):
+        report = judge_digits(head_only, None, relearning=n_steps)
+        assert row(report, "relearn_steps", "unlearned").value == expected
+    assert set(asked) == {2}
 
 
 # What is left out, and why
