@@ -22,6 +22,18 @@ _ROWS = [
     ("agreement_forget", "Same label as retrained, forgotten rows", "good: as retrained"),
     ("agreement_test", "Same label as retrained, test rows", "good: as retrained"),
     ("membership_auc", "AUC of the loss attack", "good: as retrained"),
+    (
+        "probe_accuracy",
+        "Accuracy of a linear probe for the forgotten class",
+        "how well a last layer trained anew on the embeddings would find it again; good: as "
+        "retrained, not 0.5",
+    ),
+    (
+        "relearn_steps",
+        "Steps of training until the forgotten rows are known again",
+        "few, where retrained networks need many: the forgetting can be undone quickly; small: "
+        "range over three orders of the rows, or over the retrained networks",
+    ),
     ("tug_of_war", "Tug of war", "1: all three accuracies as retrained"),
     ("seconds", "Seconds", "of the request"),
     ("speed_up", "Times as fast as retraining", ""),
@@ -133,17 +145,26 @@ def _table(report):
             continue
         if metric == "test_accuracy" and report.about["classes"]:
             name += " of the other classes"
+        digits = 0 if metric == "relearn_steps" else 3
         cells = [
-            _cell(row, ours=model == "unlearned") for row, model in zip(found, models, strict=True)
+            _cell(row, digits, ours=model == "unlearned")
+            for row, model in zip(found, models, strict=True)
         ]
         if with_gap:
-            cells.append(_cell(scores.get((metric, "unlearned gap")), signed=True))
+            cells.append(_cell(scores.get((metric, "unlearned gap")), digits, signed=True))
         notes = [reading] if reading else []
         if metric not in ("seconds", "speed_up", "tug_of_war"):
             notes.append(f"{found[models.index('unlearned')].n} rows")
         if metric == "membership_auc":
             noise = scores[("membership_auc_noise", "unlearned")]
             notes[-1] += f" against {noise.n} unseen; by chance ±{2 * noise.value:.3f}"
+        if metric == "probe_accuracy":
+            control = scores[("probe_control", "unlearned")].value
+            notes.append(f"{_number(control)} for labels that were shuffled")
+        if metric == "relearn_steps":
+            n_steps = report.about["relearning"]["n_steps"]
+            if any(row is not None and row.high > n_steps for row in found):
+                notes.append(f"{n_steps + 1}: not within the {n_steps} that were tried")
         if (floor := scores.get((metric, "floor"))) is not None:
             word = "down to" if metric.startswith("agreement") else "up to"
             notes.append(f"among retrained {word} {_number(floor.value)}")
@@ -169,21 +190,21 @@ def _table(report):
     )
 
 
-def _cell(row, *, ours=False, signed=False):
+def _cell(row, digits, *, ours=False, signed=False):
     kind = ' class="ours"' if ours else ""
     if row is None:
         return f"<td{kind}>–</td>"
     interval = ""
     if np.isfinite(row.low):
-        low, high = _number(row.low, signed), _number(row.high, signed)
+        low, high = (_number(end, signed, digits) for end in (row.low, row.high))
         interval = f"<span>{low} to {high}</span>"
-    return f"<td{kind}>{_number(row.value, signed)}{interval}</td>"
+    return f"<td{kind}>{_number(row.value, signed, digits)}{interval}</td>"
 
 
-def _number(value, signed=False):
+def _number(value, signed=False, digits=3):
     if abs(value) >= 100:
         return f"{value:.0f}"
-    text = f"{value:+.3f}" if signed else f"{value:.3f}"
+    text = f"{value:{'+' * signed}.{digits}f}"
     return text.replace("-", "−")
 
 

@@ -103,6 +103,32 @@ class ScoreTable:
         for metric, function in metrics.items():
             self._add_distance(metric, function, outputs, rows.sum())
 
+    def add_probe(self, hits, draws):
+        """Balanced accuracy of a probe. `hits`: model -> list of (of forget rows, of others)."""
+        n, m = (len(rows) for rows in hits["unlearned"][0])
+        drawn = self._resampler(n, draws[0]), self._resampler(m, draws[1])
+        scores = {
+            name: [
+                (
+                    np.mean([rows.mean() for rows in pair]),
+                    np.mean([d.means(rows) for d, rows in zip(drawn, pair, strict=True)], axis=0),
+                )
+                for pair in networks
+            ]
+            for name, networks in hits.items()
+        }
+        self._add_compared("probe_accuracy", scores, n + m)
+
+    def add_ranges(self, metric, values, n):
+        """A figure that a network has several times. `values`: model -> (n_networks, n_times).
+
+        Its ends are those of the range over the times, or else over the networks.
+        """
+        for name, of in values.items():
+            medians = np.median(of, axis=1)
+            ends = medians if len(medians) > 1 else np.ravel(of)
+            self.rows.append((metric, name, medians.mean(), min(ends), max(ends), int(n)))
+
     def add_tug_of_war(self):
         """Tug of war of the three accuracies, where there are all of them and a reference."""
         metrics = ["forget_accuracy", "retain_accuracy", "test_accuracy"]

@@ -1,26 +1,11 @@
 """What the figures of a report say in plain language, and no more than that."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
-__all__ = ["Finding", "find_verdict"]
+from sklunlearn.inspection._finding import Finding
+from sklunlearn.inspection._residual_verdict import ResidualVerdict
 
-
-@dataclass(frozen=True)
-class Finding:
-    """One sentence or two of the verdict.
-
-    Parameters
-    ----------
-    level : {"good", "note", "warning", "bad"}
-        How to take it.
-    text : str
-        The sentences.
-    """
-
-    level: str
-    text: str
+__all__ = ["find_verdict"]
 
 
 def find_verdict(scores, about):
@@ -32,6 +17,7 @@ class _Reader:
     def __init__(self, scores, about):
         self.table = {(row.metric, row.model): row for row in scores.itertuples()}
         self.about = about
+        self.residual = ResidualVerdict(self.table, about, self._is_apart)
 
     def read(self):
         useless, has_reference = self._is_useless(), self.about["n_references"] > 0
@@ -44,6 +30,7 @@ class _Reader:
                 ),
                 *self._distances(),
                 *self._membership(),
+                *self.residual.findings(),
             ]
         findings += [*self._seconds(), *map(self._note, self.about["remarks"])]
         if self.about["n_forget"] and self.about["n_forget"] < 30:
@@ -103,7 +90,11 @@ class _Reader:
                 "Not forgotten: on the forgotten rows the network is more like the original than "
                 "like one that never saw them.",
             )
-        if named := self._apart_in("unlearned"):
+        named = self._apart_in("unlearned")
+        if residual := self.residual.headline():
+            also = f" Also told apart from retraining, by {_join(named)}." if named else ""
+            return Finding("warning", residual + also)
+        if named:
             alone = " One figure alone may be chance." * (len(named) == 1)
             return Finding(
                 "warning",
