@@ -234,6 +234,8 @@ def unlearning_report(
     Networks that never saw a class separate it rather well too. The verdict says that the
     forgetting is in the last layer only if the probe does better than with the retrained networks:
     by the rule above, by a percentage point, and by more than half of what the original does.
+    On the digits data, class by class, it said so of 2 of 240 retrained networks, and with three
+    references of 14 of 20 networks of which only the last layer had been changed.
     `relearn_steps` is :func:`~sklunlearn.metrics.relearn_time` with at most 500 of the forgotten
     rows, the median of the three orders, and one more than were tried if those are not enough. The
     target is 0.95 times the original's accuracy on these rows; for a released unlearner, 0.95 times
