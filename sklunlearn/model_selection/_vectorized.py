@@ -2,7 +2,6 @@
 
 import time
 
-import pandas as pd
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, ParameterGrid
 from sklearn.model_selection._validation import (
@@ -97,6 +96,8 @@ class StackedCandidates(GridSearchCV):
             for key, output in zip(alone, found, strict=True):
                 outputs[key] = output
                 bar.update()
+        import pandas as pd  # imported here: the package works without it
+
         together = pd.Series([not reason for reason in reasons])
         self.engine_ = pd.DataFrame(
             {"engine": together.map({True: "vectorized", False: "sequential"}), "reason": reasons}
