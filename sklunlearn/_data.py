@@ -286,7 +286,9 @@ def feature_statistics(blocks):
         axes = (0, *range(2, block.ndim))
         block_count = block.size // block.shape[1]
         block_mean = block.mean(axis=axes, dtype=np.float64)
-        deviation = block - block_mean.reshape(-1, *[1] * (block.ndim - 2)).astype(block.dtype)
+        # A mean of whole numbers is none itself, and what is less would wrap around in bytes.
+        exact = np.result_type(block.dtype, np.float32)
+        deviation = block - block_mean.reshape(-1, *[1] * (block.ndim - 2)).astype(exact)
         # Chan, Golub & LeVeque (1979): squares about the joint mean, without a second pass.
         total = count + block_count
         shift = block_mean - mean

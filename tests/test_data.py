@@ -298,6 +298,15 @@ def test_statistics_in_blocks_are_those_of_all_rows(shape, block_size):
         np.testing.assert_allclose(actual, value, rtol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int32", "float16", "float64", ">f4"])
+def test_statistics_of_any_type(dtype):
+    X = np.random.default_rng(0).uniform(0, 200, size=(40, 3, 2, 2)).astype(dtype)
+    exact, axes = X.astype(np.float64), (0, 2, 3)
+    expected = exact.mean(axes), exact.std(axes), exact.min(axes), exact.max(axes)
+    for actual, value in zip(feature_statistics([X[:30], X[30:]]), expected, strict=True):
+        np.testing.assert_allclose(actual, value, rtol=1e-5)
+
+
 def test_statistics_of_rows():
     X = np.random.default_rng(0).normal(size=(3000, 2)).astype(np.float32)
     rows = Rows(X, indices=np.arange(0, 3000, 2))
