@@ -143,14 +143,22 @@ class _Query:
                     f"query {self.text}: a list can only follow ==, !=, `in` or `not in`, with a "
                     "column before it."
                 )
-            members = b if isinstance(b, list) or _is_column(b) else [b]
-            result = a.isin(members).to_numpy(dtype=bool) ^ negated
-            return result & a.notna().to_numpy()
+            return (self.contained(a, b) ^ negated) & a.notna().to_numpy()
         if type(op) not in _COMPARE:
             raise self.refused(op)
         result = _COMPARE[type(op)](a, b)
         known = np.logical_and(_is_known(a), _is_known(b))
         return result.fillna(False).to_numpy(dtype=bool) & known
+
+    def contained(self, column, members):
+        """Which entries of a column are among some values: boolean ndarray of shape (n_rows,)."""
+        if not isinstance(members, list) and not _is_column(members):
+            members = [members]
+        if column.dtype.kind in "mM" and isinstance(members, list):
+            # Times may be written as texts, which only comparisons read.
+            equal = [(column == member).to_numpy(dtype=bool) for member in members]
+            return functools.reduce(np.logical_or, equal, np.zeros(len(column), dtype=bool))
+        return column.isin(members).to_numpy(dtype=bool)
 
     def value(self, node):
         """A column (pandas Series), a constant, or a list of constants."""

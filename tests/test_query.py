@@ -58,6 +58,24 @@ def test_harmful_queries_end_in_a_short_error(query, error, message):
     assert len(str(info.value)) < 1000
 
 
+@pytest.mark.parametrize("column", ["day", "zoned", "span"])
+def test_times_are_written_as_texts_in_lists_too(column):
+    days = pd.date_range("2020-01-01", periods=3)
+    times = {"day": days, "zoned": days.tz_localize("UTC"), "span": days - days[0]}
+    frame = pd.DataFrame(times).set_index(pd.Index([7, 7, 7]))
+    frame.loc[:, column] = frame[column].where([True, True, False])
+    second = "1 day" if column == "span" else "2020-01-02"
+    for query, expected in [
+        (f"{column} in ['{second}']", [1]),
+        (f"{column} == ['{second}', None]", [1]),
+        (f"{column} in '{second}'", [1]),
+        (f"{column} not in ['{second}']", [0]),
+        (f"{column} != ['{second}']", [0]),
+        (f"{column} in []", []),
+    ]:
+        assert np.flatnonzero(mask_of_query(frame, query)).tolist() == expected, query
+
+
 def test_arithmetic_of_numbers_that_are_kept_as_objects():
     np.testing.assert_array_equal(mask_of_query(FRAME, "number * 2 > 3"), [False, True, True])
     np.testing.assert_array_equal(mask_of_query(FRAME, "-number < -2"), [False, False, True])
