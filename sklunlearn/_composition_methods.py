@@ -5,7 +5,7 @@ from numbers import Integral
 import numpy as np
 
 from sklunlearn._ensemble import make_ensemble
-from sklunlearn._merge import add_differences, average, graft, is_one_of, recalibrate
+from sklunlearn._merge import add_differences, average, find_part_of, graft, is_one_of, recalibrate
 from sklunlearn._merge_rows import best_compromise, best_forgetter, best_retainer
 from sklunlearn._training import split_pipeline
 from sklunlearn.embeddings import find_cut
@@ -90,6 +90,7 @@ def find_parts(composition, net):
             f"`encoder` names {len(encoder)} members for the {len(cuts)} parts before the last "
             f"cut: pass one for each, or one name for all. The cuts are {cuts}."
         )
+    find_part_of(net.module_, cuts)  # or an error, before any member runs
     return cuts, encoder
 
 

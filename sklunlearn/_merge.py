@@ -6,7 +6,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from sklunlearn._devices import device_of
 from sklunlearn._nets import copy_net
 
-__all__ = ["add_differences", "average", "graft", "is_one_of", "recalibrate"]
+__all__ = ["add_differences", "average", "find_part_of", "graft", "is_one_of", "recalibrate"]
 
 
 def graft(nets, cuts):
@@ -29,7 +29,25 @@ def graft(nets, cuts):
     ValueError
         If a part has no parameter, or a parameter belongs to two parts.
     """
-    module = nets[0].module_
+    part_of = find_part_of(nets[0].module_, cuts)
+    return _merge(nets, lambda key, values: values[part_of[key]])
+
+
+def find_part_of(module, cuts):
+    """Which part of a network each of its tensors belongs to.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The network.
+    cuts : list of str
+        As for :func:`graft`, which raises what this raises.
+
+    Returns
+    -------
+    part_of : dict of str to int
+        Number of the part by name, as in ``module.state_dict()``.
+    """
     # A layer that is used twice has two names, and so have its weights.
     named = list(module.named_modules(remove_duplicate=False))
     order = [name for name, _ in named]
@@ -49,12 +67,15 @@ def graft(nets, cuts):
                 "where no weights are shared."
             )
     filled = set().union(*parts_of_parameter.values())
-    if empty := set(range(len(nets))) - filled:
+    if empty := set(range(len(cuts) + 1)) - filled:
+        remedy = "cut at a later submodule that has some, or before an earlier one"
+        if sum(any(True for _ in layer.parameters(recurse=False)) for layer in module.modules()) < 2:
+            remedy = "one layer cannot be divided, use another method than 'graft'"
         raise ValueError(
-            f"cut={cuts!r} leaves part {min(empty) + 1} of {len(nets)} of the network without a "
-            "parameter: cut at a later submodule that has some, or before an earlier one."
+            f"cut={cuts!r} leaves part {min(empty) + 1} of {len(cuts) + 1} of the network without "
+            f"a parameter: {remedy}."
         )
-    return _merge(nets, lambda key, values: values[part_of[key]])
+    return part_of
 
 
 def average(nets, weights):

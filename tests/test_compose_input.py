@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from composing import BatchNormNet, Shift, initialized, make, shifted, state
+from composing import BatchNormNet, Fails, Shift, initialized, make, shifted, state
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.preprocessing import StandardScaler
@@ -195,6 +195,13 @@ def test_a_line_has_two_ends(composed, X, y, forget, n_members):
     members[-1] = (members[-1][0], "drop")
     if n_members == 3:
         composed.set_params(estimators=members).fit(X, y, forget=forget)
+
+
+def test_what_cannot_be_grafted_is_said_before_the_members_run(start, X, y, forget):
+    members = [("a", Fails()), ("b", Shift())]
+    composed = ComposedUnlearner(members, estimator=FrozenEstimator(start), cut="first").fit(X, y)
+    with pytest.raises(ValueError, match="leaves part 1 of 2"):
+        composed.unlearn(X, y, forget=forget)
 
 
 class Tied(nn.Module):

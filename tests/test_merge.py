@@ -116,6 +116,12 @@ def test_a_cut_through_a_shared_layer():
         graft(nets, ["middle"])
 
 
+def test_a_network_of_one_layer():
+    nets = [initialized(lambda: nn.Linear(4, 3)) for _ in range(2)]
+    with pytest.raises(ValueError, match="one layer cannot be divided, use another method"):
+        graft(nets, [""])
+
+
 class Separated(nn.Module):
     """One layer is applied before and after another."""
 
