@@ -163,7 +163,8 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
                 or torch.utils.data.Dataset yielding (x, y)
             Training data. For a Pipeline, whatever its first step takes.
         y : array-like of shape (n_samples,), default=None
-            Class labels. May be left out for a Dataset, which is then read through once.
+            Class labels. May be left out for a Dataset: those that it holds as `targets` are taken
+            if a few rows agree with them, else it is read through once.
         forget : array-like of shape (n_samples,), dtype bool, or of row indices, default=None
             Rows to unlearn after the training. For model selection pass a mask: indices cannot
             be divided among the folds.
