@@ -259,8 +259,8 @@ def is_memory_mapped(X):
 def labels_of(dataset):
     """Labels of the rows of a torch Dataset, as a list.
 
-    Where the data set holds them as `targets`, as those of torchvision do, only a few rows are read:
-    a `__getitem__` or a transform may give out other labels than those.
+    Where the data set holds them as `targets`, as those of torchvision do, only a few rows are
+    read: a `__getitem__` or a transform may give out other labels than those.
     """
     if type(dataset) is Subset:
         labels = labels_of(dataset.dataset)
