@@ -69,10 +69,8 @@ def find_part_of(module, cuts):
     filled = set().union(*parts_of_parameter.values())
     if empty := set(range(len(cuts) + 1)) - filled:
         remedy = "cut at a later submodule that has some, or before an earlier one"
-        if (
-            sum(any(True for _ in layer.parameters(recurse=False)) for layer in module.modules())
-            < 2
-        ):
+        owners = [name for name, submodule in named if submodule._parameters]
+        if len(owners) < 2:
             remedy = "one layer cannot be divided, use another method than 'graft'"
         raise ValueError(
             f"cut={cuts!r} leaves part {min(empty) + 1} of {len(cuts) + 1} of the network without "
