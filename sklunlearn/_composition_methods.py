@@ -74,6 +74,10 @@ def check_weights(composition):
             f"`weights` must be {n} finite numbers, one for each of `estimators`; got {weights!r}."
         )
     used = get_weights(composition)
+    with np.errstate(over="ignore"):
+        total = abs(used).sum()
+    if not np.isfinite(total):
+        raise ValueError(f"`weights` add up to more than a float holds: {weights!r}. Scale them.")
     if method != "task_arithmetic" and (used.min() < 0 or used.sum() == 0):
         raise ValueError(
             f"`weights` of method={method!r} must not be negative, nor all 0, got {weights!r}."
@@ -149,8 +153,9 @@ def vote(composition, members, X):
     """
     preprocessings = [member.preprocessing_ for member in members]
     nets = [member.net_ for member in members]
-    weights = get_weights(composition).tolist()
-    return make_ensemble(preprocessings, nets, "mean", X, weights)
+    weights = get_weights(composition)
+    weights = weights / weights.sum()  # so that they suit the precision of the networks
+    return make_ensemble(preprocessings, nets, "mean", X, weights.tolist())
 
 
 METHODS = {

@@ -337,7 +337,12 @@ class ForgetRequest:
             If it cannot be read.
         """
         read = {"json": cls.from_json, "yaml": cls.from_yaml}[_format_of(path)]
-        return read(Path(path).read_text(encoding="utf-8"))
+        try:
+            # Some editors put a mark of the encoding in front.
+            return read(Path(path).read_text(encoding="utf-8-sig"))
+        except (TypeError, ValueError) as error:
+            error.add_note(f"This is about the file {str(path)!r}, read as UTF-8.")
+            raise
 
 
 def _format_of(path):

@@ -32,6 +32,10 @@ def keep_together(mask, groups, on_leakage, *, stacklevel=2):
 
     if on_leakage not in LEAKAGE_ACTIONS:
         raise ValueError(f"`on_leakage` must be one of {LEAKAGE_ACTIONS}, got {on_leakage!r}.")
+    if np.ndim(groups) != 1:
+        raise ValueError(
+            f"`groups` must have shape (n_samples,), got {np.shape(groups)}: pass one group a row."
+        )
     groups = pd.Series(groups)
     if isinstance(groups.dtype, pd.StringDtype):
         groups = groups.astype(object)  # which pandas looks up in half the time
@@ -50,6 +54,7 @@ def keep_together(mask, groups, on_leakage, *, stacklevel=2):
         expanded[concerned] = True
         return expanded
     first = names[divided.argmax()]
+    first = first.item() if isinstance(first, np.generic) else first
     text = (
         f"{divided.sum()} of {len(names)} groups to forget are divided, {first!r} for one: "
         f"{n_forget[divided].sum()} of their rows are forgotten and "

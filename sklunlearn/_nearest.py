@@ -38,6 +38,11 @@ def distances_to(X, nearest, embedding=None):
     examples = _examples(X, nearest)
     scaler = StandardScaler()
     for batch in embedding_batches(X, embedding):
+        if not np.isfinite(batch).all():
+            raise ValueError(
+                "X, or its embedding, holds values that are infinite or missing: rows cannot be "
+                "compared by `nearest`."
+            )
         scaler.partial_fit(batch)
     described = np.concatenate(list(embedding_batches(examples, embedding)))
     described = scaler.transform(described)

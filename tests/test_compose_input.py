@@ -204,6 +204,16 @@ def test_what_cannot_be_grafted_is_said_before_the_members_run(start, X, y, forg
         composed.unlearn(X, y, forget=forget)
 
 
+def test_tiny_weights_of_a_vote(start, X, y, forget):
+    members = [("a", Shift()), ("b", Shift(seed=1))]
+    composed = ComposedUnlearner(members, estimator=FrozenEstimator(start), method="vote")
+    answers = [
+        composed.set_params(weights=weights).fit(X, y, forget=forget).predict_proba(X)
+        for weights in ([1, 3], [1e-300, 3e-300])
+    ]
+    np.testing.assert_allclose(*answers, rtol=1e-6)
+
+
 class Tied(nn.Module):
     def __init__(self):
         super().__init__()

@@ -77,6 +77,11 @@ def test_bad_weights(method, weights):
         check_weights(composition(weights, method))
 
 
+def test_weights_that_overflow():
+    with pytest.raises(ValueError, match="more than a float holds"):
+        check_weights(composition([1e308, 1e308, 1]))
+
+
 @pytest.mark.parametrize("weights", [[1, -0.1, 1], [0, 0, 0]])
 def test_weights_of_a_mean_and_of_differences(weights):
     check_weights(composition(weights, "task_arithmetic"))

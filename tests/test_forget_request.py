@@ -223,6 +223,21 @@ def test_what_is_no_dictionary(given):
         ForgetRequest.from_dict(given)
 
 
+def test_a_file_with_a_mark_of_its_encoding(tmp_path):
+    request, path = ForgetRequest(**ABOUT, classes="é"), tmp_path / "request.json"
+    path.write_text(request.to_json(), encoding="utf-8-sig")
+    assert ForgetRequest.load(path) == request
+
+
+@pytest.mark.parametrize("content", [b"\xff\x00", b"{", b"[]"])
+def test_the_error_of_a_file_names_it(content, tmp_path):
+    path = tmp_path / "request.json"
+    path.write_bytes(content)
+    with pytest.raises((TypeError, ValueError)) as caught:
+        ForgetRequest.load(path)
+    assert str(path) in caught.value.__notes__[-1]
+
+
 def test_the_suffix_says_how(tmp_path):
     request = ForgetRequest(**ABOUT, classes="a")
     for path in (tmp_path / "request", tmp_path / "request.txt"):

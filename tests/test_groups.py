@@ -78,6 +78,8 @@ def test_whole_groups_that_leave_nothing():
         (([8], GROUPS, "warn"), ValueError, "index 8"),
         (([True], GROUPS, "warn"), ValueError, "mask of 1 rows"),
         ((None, GROUPS, "warn"), TypeError, "`forget` is required"),
+        (([0], np.zeros((3, 2)), "warn"), ValueError, r"`groups` must have shape .* got \(3, 2\)"),
+        (([0], np.zeros(3, dtype=int), "raise"), ValueError, "divided, 0 for one"),
     ],
 )
 def test_errors_of_check_group_leakage(arguments, error, message):

@@ -114,3 +114,11 @@ def test_what_enters_the_head_of_a_network():
 def test_errors_of_nearest(arguments, error, message):
     with pytest.raises(error, match=message):
         forget_mask(np.zeros(1500), **{"X": X, **arguments})
+
+
+@pytest.mark.parametrize("embedding", [None, lambda rows: rows / 0])
+def test_values_that_are_missing(embedding):
+    X = np.ones((4, 2))
+    X[1] = np.nan if embedding is None else 0
+    with np.errstate(all="ignore"), pytest.raises(ValueError, match="infinite or missing"):
+        forget_mask(X=X, nearest=[0], n_samples=1, embedding=embedding)

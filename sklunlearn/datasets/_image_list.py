@@ -89,6 +89,8 @@ def list_metadata(folder, metadata, file, label):
                 f"{name} has no column {column!r}, only {some(list(table.columns))}: say with "
                 f"`{parameter}` which one holds the {parameter}s."
             )
+        if list(table.columns).count(column) > 1:
+            raise ValueError(f"{name} has several columns {column!r}: rename all but one.")
     if len(table) == 0:
         raise ValueError(f"{name} has no rows: expected one an image.")
     for column, parameter in [(file, "file"), (label, "label")]:

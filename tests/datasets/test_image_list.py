@@ -112,6 +112,13 @@ def test_absolute_path_inside(touch):
     assert listed(folder, file=[str(folder / "x" / "1.png")], label=["a"]).files == ["x/1.png"]
 
 
+@pytest.mark.parametrize("column", ["file", "label"])
+def test_a_column_that_is_there_twice(touch, column):
+    table = pd.DataFrame([["1.png", 0, column]], columns=["file", "label", column])
+    with pytest.raises(ValueError, match=f"`metadata` has several columns {column!r}"):
+        list_metadata(touch("1.png"), table, "file", "label")
+
+
 def test_missing_files(touch):
     result = listed(touch("1.png"), file=["1.png", "2.png", ""], label=[0, 1, 1])
     assert result.missing == [("2.png", "is missing"), (".", "is missing")]
