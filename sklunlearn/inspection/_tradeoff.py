@@ -229,12 +229,24 @@ class TradeoffDisplay:
 
         Raises
         ------
+        TypeError
+            If `composed` is no composition.
         NotFittedError
-            If the composition has not carried out a request.
+            If the composition has not carried out a request, or was released.
         ValueError
             If `forget` marks no row, or all.
         """
-        check_is_fitted(composed, "compatibility_")
+        if not (hasattr(composed, "estimators") or hasattr(composed, "named_estimators_")):
+            raise TypeError(
+                f"from_composition needs a ComposedUnlearner, got a {type(composed).__name__}: "
+                "from_frame shows scores of any models."
+            )
+        check_is_fitted(
+            composed,
+            "compatibility_",
+            msg="This %(name)s has not carried out a request, or was released and has no members: "
+            "call `unlearn` first, and `release` after this.",
+        )
         y = np.asarray(y)
         forget = check_forget(forget, len(y), allow_all=False)
 

@@ -2,7 +2,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
@@ -136,6 +136,11 @@ def test_a_composition_and_its_members():
 
 
 def test_a_composition_without_a_request():
-    composed = ComposedUnlearner([("a", FineTuneUnlearner())])
-    with pytest.raises(NotFittedError):
-        TradeoffDisplay.from_composition(composed, np.zeros((2, 1)), [0, 1], forget=[0])
+    X, y = np.arange(6.0)[:, None], [0, 1] * 3
+    fitted = ComposedUnlearner([("a", FineTuneUnlearner())], method="average").fit(X, y)
+    released = clone(fitted).fit(X, y, forget=[0]).release()
+    for composed in (clone(fitted), fitted, released):
+        with pytest.raises(NotFittedError, match="has not carried out a request, or was released"):
+            TradeoffDisplay.from_composition(composed, X, y, forget=[0])
+    with pytest.raises(TypeError, match="needs a ComposedUnlearner, got a FineTuneUnlearner"):
+        TradeoffDisplay.from_composition(FineTuneUnlearner().fit(X, y), X, y, forget=[0])
