@@ -8,6 +8,8 @@ from sklunlearn._nets import copy_net
 
 __all__ = ["add_differences", "average", "find_part_of", "graft", "is_one_of", "recalibrate"]
 
+_PIECE = 2**18  # entries
+
 
 def graft(nets, cuts):
     """Network whose parts come from different nets, bit for bit, buffers included.
@@ -153,13 +155,25 @@ def _trim_threshold(start, net, trim):
 
 
 def _merge(nets, value_of):
-    """A net of whose tensors each is what `value_of(key, values)` makes of those of the nets."""
+    """A net of whose tensors each is what `value_of(key, values)` makes of those of the nets.
+
+    Entry by entry: `value_of` is given some of the entries of a tensor at a time.
+    """
     merged = copy_net(nets[0])
     states = [net.module_.state_dict() for net in nets]
     with torch.no_grad():
         for key, target in merged.module_.state_dict().items():
-            target.copy_(value_of(key, [state[key] for state in states]))
+            # In pieces, as sums in double precision would take many times the memory of a layer.
+            for piece, *values in _pieces([target, *(state[key] for state in states)]):
+                piece.copy_(value_of(key, values))
     return merged
+
+
+def _pieces(tensors):
+    """Views of the same entries of tensors of one shape, not too many at a time."""
+    if not all(tensor.is_contiguous() for tensor in tensors):  # entries in another order
+        return [tensors]
+    return zip(*(tensor.view(-1).split(_PIECE) for tensor in tensors), strict=True)
 
 
 def recalibrate(net, rows):

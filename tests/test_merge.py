@@ -354,3 +354,22 @@ def test_the_momentum_of_batchnorm_is_as_it_was(nets, X):
 def test_is_one_of(nets):
     assert is_one_of(average(nets[:2], [1.0, 0.0]), nets)
     assert not is_one_of(average(nets[:2], [0.5, 0.5]), nets)
+
+
+def test_layers_are_merged_in_pieces(nets, monkeypatch):
+    start, *others = nets
+    weight = others[0].module_.second[0].weight
+    weight.data = weight.data.T.contiguous().T
+    assert not weight.is_contiguous()
+
+    def merged():
+        weights = np.array([0.7, -0.4])[: len(others)]
+        yield average(nets, [1 / len(nets)] * len(nets))
+        yield add_differences(start, others, weights, 0.3, elect_sign=True)
+        yield graft(nets[:2], ["head"])
+
+    whole = [state(net) for net in merged()]
+    monkeypatch.setattr("sklunlearn._merge._PIECE", 5)
+    for expected, net in zip(whole, merged(), strict=True):
+        for key, value in state(net).items():
+            np.testing.assert_array_equal(value, expected[key], err_msg=key)
