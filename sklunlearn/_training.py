@@ -15,6 +15,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array
 from torch.utils.data import Dataset
 
+from sklunlearn._checkpoints import check_repeatable, fit_stage
 from sklunlearn._data import Rows
 from sklunlearn._devices import (
     same_in_all_processes,
@@ -67,6 +68,7 @@ def train_estimator(estimator, X, y, classes, seed, max_epochs=None):
     -------
     fitted : skorch.NeuralNetClassifier or sklearn.pipeline.Pipeline
     """
+    check_repeatable(seed)
     if estimator is not None:
         seed = seed_of_all_processes(split_pipeline(estimator)[1], seed)
     with isolated_random_state(seed):
@@ -158,7 +160,10 @@ def _train_net(net, X, y, classes, start=None, max_epochs=None):
             stack.enter_context(one_value_allowed(getattr(net, f"{name}_")))
         # Of read-only rows, as memory maps have: nothing writes to them.
         warnings.filterwarnings("ignore", "The given NumPy array is not writable")
-        net.fit_loop(data, y, epochs=max_epochs)
+        stage = stack.enter_context(fit_stage(net, X, y, max_epochs))
+        if not stage.ended:
+            net.fit_loop(data, y, epochs=stage.n_left)
+    stage.end()
     net.notify("on_train_end", X=data, y=y)
     unwrap(net)
     same_in_all_processes(net)

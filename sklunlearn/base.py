@@ -11,6 +11,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils._param_validation import HasMethods
 from sklearn.utils.validation import check_is_fitted, check_memory
 
+from sklunlearn._checkpoints import check_repeatable
 from sklunlearn._data import Rows, take
 from sklunlearn._devices import check_unwrapped, same_in_all_processes, seed_of_all_processes
 from sklunlearn._nets import (
@@ -305,7 +306,9 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
         requested_at = datetime.datetime.now(datetime.UTC)
         began = time.perf_counter()
         known = set(vars(self))
-        seed = seed_of_all_processes(self.net_, draw_seed(self.random_state))
+        seed = draw_seed(self.random_state)
+        check_repeatable(seed)
+        seed = seed_of_all_processes(self.net_, seed)
         with isolated_random_state(seed):
             net = self._unlearn(self.net_, X, y, forget)
         same_in_all_processes(net)

@@ -11,6 +11,7 @@ from sklearn.utils._param_validation import Interval
 from skorch.callbacks import GradientNormClipping
 from tqdm.auto import trange
 
+from sklunlearn._checkpoints import run_stage
 from sklunlearn._data import Rows
 from sklunlearn._devices import device_of, prepare_optimizers
 from sklunlearn._net_params import check_net_params
@@ -313,21 +314,24 @@ class GradientUnlearner(BaseUnlearner):
                 )
             return result
 
-        losses, sizes, lowest = [], [], math.inf
         # On the instance: the net may be of a user's class, and keep its own train_step.
         vars(run)["get_loss"] = get_loss
+        stage = run_stage(self, run, forget, retain, max_epochs, may_stop=may_stop)
+        before = run.history[-stage.n_done :, "train_loss"] if stage.n_done else []
+        losses, sizes, lowest = [], [], min(before, default=math.inf)
         datasets = {"dataset_train": forget, "dataset_valid": None}
+        first = max_epochs + 1 if stage.ended else stage.n_done + 1
         progress = trange(
-            1, max_epochs + 1, desc=type(self).__name__, unit="epoch", disable=not self.verbose
+            first, max_epochs + 1, desc=type(self).__name__, unit="epoch", disable=not self.verbose
         )
         try:
             for epoch in progress:
                 self._start_epoch(run, epoch, forget, retain)
                 steps = iter(self._steps(epoch, forget, retain))
-                first = next(steps, None)
-                if first is None:
+                step_1 = next(steps, None)
+                if step_1 is None:
                     break
-                batches.steps = itertools.chain([first], steps)
+                batches.steps = itertools.chain([step_1], steps)
                 run.notify("on_epoch_begin", **datasets)
                 losses.clear()
                 sizes.clear()
@@ -342,6 +346,8 @@ class GradientUnlearner(BaseUnlearner):
                 run.notify("on_epoch_end", **datasets)
                 if may_stop and self.stop_accuracy is not None and accuracy <= self.stop_accuracy:
                     break
+                stage.keep()
+            stage.end()
         finally:
             progress.close()
             del vars(run)["get_loss"]  # it refers to `run`, whose optimizer would live on

@@ -1,4 +1,4 @@
-"""Models in files that hold no code."""
+"""Models, and the state of long runs, in files that hold no code."""
 
 import math
 import warnings
@@ -10,6 +10,7 @@ import skorch
 import torch
 
 from sklunlearn import __version__
+from sklunlearn._checkpoints import checkpoints
 from sklunlearn._data import Rows
 from sklunlearn._decoding import Decoder
 from sklunlearn._encoding import Encoder
@@ -22,7 +23,7 @@ from sklunlearn.base import BaseUnlearner
 from sklunlearn.discovery import all_unlearners
 from sklunlearn.exceptions import ModelFileError
 
-__all__ = ["SKOPS_TRUSTED", "load_model", "save_model"]
+__all__ = ["SKOPS_TRUSTED", "checkpoints", "load_model", "save_model"]
 
 SKOPS_TRUSTED = [
     *(f"{method.__module__}.{name}" for name, method in all_unlearners()),

@@ -1,0 +1,127 @@
+"""What a training run starts from, as a digest: equal for equal runs, also in other processes."""
+
+import functools
+import hashlib
+import json
+import types
+
+import numpy as np
+import sklearn
+import skorch
+import torch
+from skorch.callbacks import Callback
+from torch.utils.data import Dataset, Subset, TensorDataset
+
+from sklunlearn import __version__
+from sklunlearn._data import Rows
+from sklunlearn._devices import device_of
+from sklunlearn._nets import bytes_of, weights_digest
+from sklunlearn._run_state import random_states
+
+__all__ = ["key_of_run"]
+
+_BLOCK = 2**24  # bytes of data at once, as a memory map may be larger than the memory
+_VERSIONS = [__version__, sklearn.__version__, skorch.__version__, torch.__version__]
+# These change what is shown, or where something is kept, but not what comes out.
+_WITHOUT_EFFECT = {"estimator", "memory", "verbose"}
+
+
+def key_of_run(net, data, **settings):
+    """Digest of weights, data, parameters, random states and versions.
+
+    Parameters
+    ----------
+    net : skorch.NeuralNetClassifier
+        As it is before the run.
+    data : tuple of ndarray, Rows or torch Dataset
+        What it is trained on. Of other torch Datasets than those of this package and TensorDataset,
+        type and length count.
+    **settings
+        Whatever else makes a difference.
+
+    Returns
+    -------
+    key : str
+        32 hexadecimal digits.
+    """
+    described = {
+        "versions": [*map(str, _VERSIONS), np.__version__],
+        "weights": weights_digest(net),
+        "optimizers": [
+            [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
+            for optimizer in (getattr(net, f"{name}_") for name in net._optimizers)
+        ],
+        "device": device_of(net).type,
+        "net": net,
+        "data": data,
+        "random": random_states(),
+        **settings,
+    }
+    text = json.dumps(_Described().tell(described), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+class _Described:
+    """Descriptions in JSON's types, by value where a value is data."""
+
+    def __init__(self):
+        self._digests = {}  # forget and retain rows are of one array
+
+    def tell(self, value):
+        if value is None or isinstance(value, (bool, int, float, str)):
+            return repr(value)
+        if isinstance(value, (list, tuple)):
+            return [self.tell(each) for each in value]
+        if isinstance(value, dict):
+            return {str(key): self.tell(each) for key, each in value.items()}
+        if isinstance(value, (np.ndarray, torch.Tensor)):
+            if id(value) not in self._digests:
+                self._digests[id(value)] = _digest(value), value
+            return self._digests[id(value)][0]
+        if isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType)):
+            return f"{value.__module__}.{value.__qualname__}"
+        if isinstance(value, functools.partial):
+            return ["partial", self.tell(value.func), self.tell([value.args, value.keywords])]
+        return [self.tell(type(value)), self._tell_object(value)]
+
+    def _tell_object(self, value):
+        if isinstance(value, Rows):
+            return self.tell([value.source, value.indices, value.y, value.columns])
+        if isinstance(value, Subset):
+            return self.tell([value.dataset, np.asarray(value.indices)])
+        if isinstance(value, TensorDataset):
+            return self.tell(value.tensors)
+        if isinstance(value, Dataset):
+            return len(value)
+        if isinstance(value, torch.nn.Module):
+            return [repr(value), self.tell(dict(value.state_dict()))]
+        if hasattr(value, "get_params"):
+            params = _params_of(value)
+            return self.tell({k: v for k, v in params.items() if k not in _WITHOUT_EFFECT})
+        # Of an object that nothing is known of, what it would show.
+        plain = (bool, int, float, str, tuple)
+        return self.tell(
+            {k: v for k, v in getattr(value, "__dict__", {}).items() if isinstance(v, plain)}
+        )
+
+
+def _params_of(estimator):
+    if not isinstance(estimator, Callback):
+        return estimator.get_params(deep=False)
+    # A callback of the user's may keep nothing under the name of its parameter.
+    names = estimator._get_param_names()
+    return {name: getattr(estimator, name, None) for name in names}
+
+
+def _digest(values):
+    digest = hashlib.sha256(f"{values.dtype} {tuple(values.shape)}".encode())
+    if isinstance(values, torch.Tensor):
+        digest.update(bytes_of(values).data)
+    elif values.dtype.hasobject:
+        for value in values.flat:
+            digest.update(repr(value).encode())
+    else:
+        n_rows = max(1, _BLOCK // max(1, values[:1].nbytes)) if values.ndim else 1
+        for start in range(0, len(values), n_rows) if values.ndim else ():
+            digest.update(np.ascontiguousarray(values[start : start + n_rows]).view(np.uint8).data)
+    return digest.hexdigest()

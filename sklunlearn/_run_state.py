@@ -1,0 +1,226 @@
+"""Everything that a training run changes from epoch to epoch, as plain data and back."""
+
+import dataclasses
+import random
+
+import numpy as np
+import torch
+
+from sklunlearn.search import BoundarySearch
+
+__all__ = ["RunState", "UnsaveableError", "random_states", "set_random_states"]
+
+_ARRAY, _CLASS = "sklunlearn.array", "sklunlearn.class"
+_CLASSES = {"BoundarySearch": BoundarySearch}
+_ABSENT = object()
+
+
+class UnsaveableError(TypeError):
+    """A value has no form in a file that is read without running code."""
+
+
+class RunState:
+    """What a training run may change, watched from the run's beginning.
+
+    Parameters
+    ----------
+    net : skorch.NeuralNetClassifier
+        The net that is trained, with its optimizer and its callbacks.
+    rows : tuple of sklunlearn._data.Rows, default=()
+        Rows whose order, and what is stored with them, may change.
+    method : GradientUnlearner or None, default=None
+        Whose attributes may change.
+    """
+
+    def __init__(self, net, rows=(), method=None):
+        self.net, self.rows = net, rows
+        own = net._modules + net._criteria + net._optimizers
+        # Under its own name a net has what it was made from, which may be the instance itself.
+        parts = {*own, *(f"{name}_" for name in own), "history_", "callbacks_"}
+        self._watched = {"net": _Attributes(net, parts)}
+        if method is not None:
+            self._watched["method"] = _Attributes(method)
+        for i, (name, callback) in enumerate(net.callbacks_):
+            # What those of skorch hold beside numbers is for display.
+            is_known = type(callback).__module__.startswith("skorch.")
+            self._watched[f"callback {i} {name}"] = _Attributes(callback, lenient=is_known)
+        self._columns = [dict(some.columns) for some in rows]
+
+    def take(self):
+        """The state, of numbers, strings, tensors, lists, tuples and dictionaries alone."""
+        net = self.net
+        return {
+            "modules": {name: _module_state(module) for name, module in self._modules()},
+            "optimizers": {
+                name: _encode(getattr(net, f"{name}_").state_dict()) for name in net._optimizers
+            },
+            "history": _encode(list(net.history)),
+            "attributes": {name: watched.take() for name, watched in self._watched.items()},
+            "orders": [_take_order(some) for some in self.rows],
+            "columns": [
+                {k: v for k, v in some.columns.items() if v is not before.get(k)}
+                for some, before in zip(self.rows, self._columns, strict=True)
+            ],
+            "random": random_states(),
+        }
+
+    def put_back(self, state):
+        """Make the run what it was, except for the random states."""
+        net = self.net
+        for name, module in self._modules():
+            _put_back_module(module, state["modules"][name])
+        for name in net._optimizers:
+            getattr(net, f"{name}_").load_state_dict(_decode(state["optimizers"][name]))
+        net.history[:] = _decode(state["history"])
+        for name, watched in self._watched.items():
+            watched.put_back(state["attributes"][name])
+        for some, order, columns in zip(self.rows, state["orders"], state["columns"], strict=True):
+            some._order = iter(torch.split(order["positions"], order["sizes"]))
+            some.columns.update(columns)
+
+    def _modules(self):
+        for name in self.net._modules + self.net._criteria:
+            module = getattr(self.net, f"{name}_")
+            if isinstance(module, torch.nn.Module):
+                yield name, module
+
+
+class _Attributes:
+    """The attributes of an object that change from now on.
+
+    A new value, and a list or dictionary with other elements, is a change. Other objects are
+    taken for unchanged while they are the same, unless they have a state to ask for, as
+    schedulers of the learning rate have.
+    """
+
+    def __init__(self, obj, skip=(), *, lenient=False):
+        self.obj, self.skip, self.lenient = obj, skip, lenient
+        # Copies: a list may grow, and while its elements are held, no other can have their place.
+        self._before = {
+            name: value.copy() if isinstance(value, (list, dict)) else value
+            for name, value in vars(obj).items()
+        }
+
+    def take(self):
+        changed, states = {}, {}
+        for name, value in vars(self.obj).items():
+            if name in self.skip:
+                continue
+            before = self._before.get(name, _ABSENT)
+            try:
+                if not _is_same(before, value):
+                    changed[name] = _encode(value)
+                elif _has_state(value):
+                    states[name] = _encode(value.state_dict())
+            except UnsaveableError as error:
+                if not self.lenient:
+                    kind = type(self.obj).__name__
+                    raise UnsaveableError(f"the attribute {name!r} of {kind} {error}") from None
+        return {"changed": changed, "states": states}
+
+    def put_back(self, state):
+        for name, value in state["changed"].items():
+            vars(self.obj)[name] = _decode(value)
+        for name, value in state["states"].items():
+            vars(self.obj)[name].load_state_dict(_decode(value))
+
+
+def random_states():
+    """The global random states of torch, NumPy and Python."""
+    kind, keys, *rest = np.random.get_state()  # noqa: NPY002
+    states = {
+        "torch": torch.get_rng_state(),
+        "numpy": (kind, torch.from_numpy(keys.astype(np.int64)), *rest),
+        "python": random.getstate(),
+    }
+    if torch.cuda.is_available():
+        states["cuda"] = torch.cuda.get_rng_state_all()
+    return states
+
+
+def set_random_states(states):
+    """Put back what `random_states` gave."""
+    kind, keys, *rest = states["numpy"]
+    torch.set_rng_state(states["torch"])
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002
+    random.setstate(states["python"])
+    if "cuda" in states:
+        torch.cuda.set_rng_state_all(states["cuda"])
+
+
+def _module_state(module):
+    return {
+        "values": _encode(module.state_dict()),
+        # Buffers that are not in the state_dict change in training too.
+        "buffers": dict(module.named_buffers()),
+        "modes": [part.training for part in module.modules()],
+        "requires_grad": [parameter.requires_grad for parameter in module.parameters()],
+    }
+
+
+def _put_back_module(module, state):
+    module.load_state_dict(_decode(state["values"]))
+    with torch.no_grad():
+        for name, buffer in module.named_buffers():
+            buffer.copy_(state["buffers"][name])
+    for part, mode in zip(module.modules(), state["modes"], strict=True):
+        part.training = mode
+    for parameter, mode in zip(module.parameters(), state["requires_grad"], strict=True):
+        parameter.requires_grad_(mode)
+
+
+def _take_order(rows):
+    """What is left of the endless series of batches, which goes on as it was."""
+    left = list(rows._order)
+    rows._order = iter(left)
+    positions = torch.cat(left) if left else torch.arange(0)
+    return {"positions": positions, "sizes": [len(batch) for batch in left]}
+
+
+def _has_state(value):
+    if isinstance(value, type):
+        return False
+    return hasattr(value, "state_dict") and hasattr(value, "load_state_dict")
+
+
+def _is_same(before, value):
+    if isinstance(value, list) and isinstance(before, list):
+        return len(value) == len(before) and all(map(_is, value, before))
+    if isinstance(value, dict) and isinstance(before, dict):
+        return list(value) == list(before) and all(map(_is, value.values(), before.values()))
+    return before is value
+
+
+def _is(a, b):
+    return a is b
+
+
+def _encode(value):
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    if isinstance(value, torch.Tensor):
+        return value.detach()
+    if isinstance(value, np.generic) and not isinstance(value, np.void):
+        return _encode(value.item())
+    if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
+        return {_ARRAY: torch.from_numpy(value.copy())}
+    if type(value) in (list, tuple):
+        return type(value)(_encode(each) for each in value)
+    if isinstance(value, dict) and all(type(key) in (str, int) for key in value):
+        return {key: _encode(each) for key, each in value.items()}
+    if type(value) in _CLASSES.values():
+        fields = {f.name: _encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {_CLASS: type(value).__name__, "fields": fields}
+    raise UnsaveableError(f"holds a {type(value).__module__}.{type(value).__qualname__}")
+
+
+def _decode(value):
+    if isinstance(value, (list, tuple)):
+        return type(value)(_decode(each) for each in value)
+    if not isinstance(value, dict):
+        return value
+    if _ARRAY in value:
+        return value[_ARRAY].numpy()
+    if _CLASS in value:
+        return _CLASSES[value[_CLASS]](**_decode(value["fields"]))
+    return {key: _decode(each) for key, each in value.items()}
