@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import io
+import pickle
 import time
 import warnings
 from contextvars import ContextVar
@@ -244,14 +245,16 @@ class _Folder:
                 )
             return None
         digest, payload = data[len(_MAGIC) :][:32], data[len(_MAGIC) + 32 :]
-        if not data.startswith(_MAGIC) or hashlib.sha256(payload).digest() != digest:
-            warnings.warn(
-                f"The checkpoint {path} is damaged: its content does not have the digest that it "
-                "states. The run starts from its beginning.",
-                stacklevel=2,
-            )
-            return None
-        return torch.load(io.BytesIO(payload), weights_only=True)
+        if data.startswith(_MAGIC) and hashlib.sha256(payload).digest() == digest:
+            # Someone else's may hold whatever they like: nothing of it is run.
+            with contextlib.suppress(pickle.UnpicklingError, RuntimeError):
+                return torch.load(io.BytesIO(payload), weights_only=True)
+        warnings.warn(
+            f"The checkpoint {path} is damaged, or is none: its content does not have the digest "
+            "that it states. The run starts from its beginning, and writes the file anew.",
+            stacklevel=2,
+        )
+        return None
 
     def write(self, key, state):
         buffer = io.BytesIO()
@@ -268,7 +271,8 @@ class _Folder:
 
     def clear(self):
         """Remove the files of the runs, and what a killed process left of them."""
-        for key in self._keys:
+        # The last first: killed in between, a program need not start from its beginning.
+        for key in reversed(self._keys):
             path = self._file(key)
             for left in (path, *self.path.glob(f".{path.name}.*.tmp")):
                 left.unlink(missing_ok=True)

@@ -4,6 +4,7 @@ import functools
 import hashlib
 import json
 import types
+from inspect import signature
 
 import numpy as np
 import sklearn
@@ -22,6 +23,7 @@ __all__ = ["key_of_run"]
 
 _BLOCK = 2**24  # bytes of data at once, as a memory map may be larger than the memory
 _VERSIONS = [__version__, sklearn.__version__, skorch.__version__, torch.__version__]
+_PLAIN = bool, int, float, str, tuple
 # These change what is shown, or where something is kept, but not what comes out.
 _WITHOUT_EFFECT = {"estimator", "memory", "verbose"}
 
@@ -82,6 +84,8 @@ class _Described:
             return f"{value.__module__}.{value.__qualname__}"
         if isinstance(value, functools.partial):
             return ["partial", self.tell(value.func), self.tell([value.args, value.keywords])]
+        if hasattr(value, "__array__"):
+            return self.tell(np.asarray(value))
         return [self.tell(type(value)), self._tell_object(value)]
 
     def _tell_object(self, value):
@@ -98,19 +102,22 @@ class _Described:
         if hasattr(value, "get_params"):
             params = _params_of(value)
             return self.tell({k: v for k, v in params.items() if k not in _WITHOUT_EFFECT})
-        # Of an object that nothing is known of, what it would show.
-        plain = (bool, int, float, str, tuple)
-        return self.tell(
-            {k: v for k, v in getattr(value, "__dict__", {}).items() if isinstance(v, plain)}
-        )
+        # Of an object that nothing is known of, what would be printed.
+        return self.tell({k: v for k, v in _attributes_of(value).items() if isinstance(v, _PLAIN)})
 
 
 def _params_of(estimator):
     if not isinstance(estimator, Callback):
         return estimator.get_params(deep=False)
-    # A callback of the user's may keep nothing under the name of its parameter.
-    names = estimator._get_param_names()
-    return {name: getattr(estimator, name, None) for name in names}
+    attributes = _attributes_of(estimator)
+    if type(estimator).__module__.startswith("skorch."):  # with those of a schedule
+        return {name: value for name, value in attributes.items() if not name.endswith("_")}
+    # A callback of the user's counts and collects, perhaps, under names of its own.
+    return {k: v for k, v in attributes.items() if k in signature(type(estimator)).parameters}
+
+
+def _attributes_of(value):
+    return getattr(value, "__dict__", {})
 
 
 def _digest(values):
@@ -121,7 +128,8 @@ def _digest(values):
         for value in values.flat:
             digest.update(repr(value).encode())
     else:
-        n_rows = max(1, _BLOCK // max(1, values[:1].nbytes)) if values.ndim else 1
-        for start in range(0, len(values), n_rows) if values.ndim else ():
-            digest.update(np.ascontiguousarray(values[start : start + n_rows]).view(np.uint8).data)
+        values = np.atleast_1d(values)
+        n_rows = max(1, _BLOCK // max(1, values[:1].nbytes))
+        for start in range(0, len(values), n_rows):
+            digest.update(values[start : start + n_rows].tobytes())
     return digest.hexdigest()

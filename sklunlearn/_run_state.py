@@ -90,7 +90,7 @@ class _Attributes:
 
     A new value, and a list or dictionary with other elements, is a change. Other objects are
     taken for unchanged while they are the same, unless they have a state to ask for, as
-    schedulers of the learning rate have.
+    random generators and schedulers of the learning rate have.
     """
 
     def __init__(self, obj, skip=(), *, lenient=False):
@@ -110,8 +110,8 @@ class _Attributes:
             try:
                 if not _is_same(before, value):
                     changed[name] = _encode(value)
-                elif _has_state(value):
-                    states[name] = _encode(value.state_dict())
+                elif (state := _state_of(value)) is not None:
+                    states[name] = _encode(state)
             except UnsaveableError as error:
                 if not self.lenient:
                     kind = type(self.obj).__name__
@@ -122,7 +122,7 @@ class _Attributes:
         for name, value in state["changed"].items():
             vars(self.obj)[name] = _decode(value)
         for name, value in state["states"].items():
-            vars(self.obj)[name].load_state_dict(_decode(value))
+            _put_back_state(vars(self.obj)[name], _decode(value))
 
 
 def random_states():
@@ -177,10 +177,26 @@ def _take_order(rows):
     return {"positions": positions, "sizes": [len(batch) for batch in left]}
 
 
-def _has_state(value):
-    if isinstance(value, type):
-        return False
-    return hasattr(value, "state_dict") and hasattr(value, "load_state_dict")
+def _state_of(value):
+    """State of an object that changes without being replaced, or None."""
+    if isinstance(value, torch.Generator):
+        return value.get_state()
+    if isinstance(value, np.random.RandomState):
+        return value.get_state(legacy=False)
+    if isinstance(value, np.random.Generator):
+        return value.bit_generator.state
+    if isinstance(value, type) or not hasattr(value, "load_state_dict"):
+        return None
+    return value.state_dict()
+
+
+def _put_back_state(value, state):
+    if isinstance(value, (torch.Generator, np.random.RandomState)):
+        value.set_state(state)
+    elif isinstance(value, np.random.Generator):
+        value.bit_generator.state = state
+    else:
+        value.load_state_dict(state)
 
 
 def _is_same(before, value):
