@@ -247,8 +247,9 @@ class _Folder:
         digest, payload = data[len(_MAGIC) :][:32], data[len(_MAGIC) + 32 :]
         if data.startswith(_MAGIC) and hashlib.sha256(payload).digest() == digest:
             # Someone else's may hold whatever they like: nothing of it is run.
-            with contextlib.suppress(pickle.UnpicklingError, RuntimeError):
-                return torch.load(io.BytesIO(payload), weights_only=True)
+            with warnings.catch_warnings(action="ignore"):
+                with contextlib.suppress(pickle.UnpicklingError, RuntimeError):
+                    return torch.load(io.BytesIO(payload), weights_only=True)
         warnings.warn(
             f"The checkpoint {path} is damaged, or is none: its content does not have the digest "
             "that it states. The run starts from its beginning, and writes the file anew.",

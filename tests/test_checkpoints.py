@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +36,7 @@ from sklunlearn._nets import weights_digest
 from sklunlearn.gradient import GradientUnlearner
 from sklunlearn.persistence import checkpoints
 
-KILLS = int(os.environ.get("SKLUNLEARN_KILLS", "6"))
+KILLS = int(os.environ.get("SKLUNLEARN_KILLS", "12"))
 FAULTS = Path(__file__).parent / "faults" / "kill_runs.py"
 GRADIENT_METHODS = [method for method in ALL if isinstance(method, GradientUnlearner)]
 
@@ -48,18 +47,24 @@ def interrupt():
 
 
 class Watch(Callback):
-    """Counts the epochs that were begun, and interrupts at the end of one of them."""
+    """Notes the epochs that are begun, and interrupts at the end of the n-th of them."""
 
-    def __init__(self, interrupted_at=None):
-        self.interrupted_at = interrupted_at
-        self.log = []
+    # Of the class: a parameter of a callback makes it another run.
+    interrupted_at = None
+    log = []
 
     def on_epoch_begin(self, net, **kwargs):
         self.log.append(len(net.history))
 
     def on_epoch_end(self, net, **kwargs):
-        if self.interrupted_at is not None and len(self.log) == self.interrupted_at:
+        if len(self.log) == self.interrupted_at:
             interrupt()
+
+
+def watched(interrupted_at=None):
+    """A callback that notes all epochs from now on, and the list of them."""
+    Watch.interrupted_at, Watch.log = interrupted_at, []
+    return Watch(), Watch.log
 
 
 @pytest.fixture(autouse=True)
@@ -81,24 +86,22 @@ def files_in(folder):
     return sorted(folder.iterdir()) if folder.exists() else []
 
 
+def checkpoints_in(folder):
+    return [path.name for path in files_in(folder) if path.suffix == ".checkpoint"]
+
+
 def unlearn(method, X, y, *, forget=2, interrupted_at=None):
     """The unlearner, and the epochs that it began."""
-    watch = Watch(interrupted_at)
+    watch, log = watched(interrupted_at)
     unlearner = clone(method).set_params(callbacks=[*(method.callbacks or []), watch])
-    unlearner.fit(X, y)
-    try:
-        unlearner.unlearn(X, y, forget=y == forget)
-    except KeyboardInterrupt:
-        return None, watch.log
-    return unlearner, watch.log
+    return unlearner.fit(X, y).unlearn(X, y, forget=y == forget), log
 
 
 def unlearn_in_two(method, X, y, folder, interrupted_at):
     """Interrupted and started again: the unlearner, and the epochs of the second start."""
     with pytest.raises(KeyboardInterrupt), checkpoints(checkpoint_dir=folder):
-        assert unlearn(method, X, y, interrupted_at=interrupted_at)[0] is None
-        interrupt()
-    assert files_in(folder)
+        unlearn(method, X, y, interrupted_at=interrupted_at)
+    assert len(files_in(folder)) >= (interrupted_at > 1)
     torch.rand(3)  # another process would not have the same states
     with checkpoints(checkpoint_dir=folder):
         return unlearn(method, X, y)
@@ -112,7 +115,7 @@ def test_an_interrupted_run_goes_on_where_it_was(method, frozen, X, y, folder):
     method = clone(method).set_params(estimator=frozen, max_epochs=4, stop_accuracy=None)
     expected, all_epochs = unlearn(method, X, y)
     assert len(all_epochs) >= 4
-    for at in (1, 2, len(all_epochs)):
+    for at in (1, len(all_epochs) - 1):
         found, epochs = unlearn_in_two(method, X, y, folder, interrupted_at=at)
         assert epochs == all_epochs[at - 1 :]  # the one that was not ended, and those after it
         assert weights_digest(found.net_) == weights_digest(expected.net_)
@@ -162,7 +165,7 @@ def test_attributes_of_the_method_come_back(frozen, X, y, folder):
     method = BoundaryUnlearner(frozen, max_epochs=3, noise=0.2, relabel="epoch", random_state=0)
     expected, _ = unlearn(method, X, y)
     found, _ = unlearn_in_two(method, X, y, folder, interrupted_at=3)
-    assert torch.equal(found.search_.X, expected.search_.X)
+    assert torch.equal(found.search_.logits, expected.search_.logits)
     np.testing.assert_array_equal(found.search_.n_steps, expected.search_.n_steps)
 
 
@@ -179,14 +182,14 @@ def test_a_run_that_had_stopped_does_not_go_on(frozen, X, y, folder):
     assert weights_digest(found.net_) == weights_digest(expected.net_)
 
 
-def test_a_stream_of_requests(net, X, y, folder):
+def test_a_stream_of_requests(frozen, X, y, folder):
     def work(interrupted_at=None):
-        watch = Watch(interrupted_at)
-        unlearner = NegGradUnlearner(net, max_epochs=2, callbacks=[watch], random_state=0)
+        watch, log = watched(interrupted_at)
+        unlearner = NegGradUnlearner(frozen, max_epochs=2, callbacks=[watch], random_state=0)
         unlearner.fit(X, y)
         for row in range(3):
             unlearner.partial_unlearn(X[row:], y[row:], forget=[0])
-        return unlearner, len(watch.log)
+        return unlearner, len(log)
 
     expected, _ = work()
     with pytest.raises(KeyboardInterrupt), checkpoints(folder):
@@ -217,20 +220,11 @@ class Noisy(nn.Module):
         return self.layers(x) * (1 + self.n_calls / 100)
 
 
-def fit(net, X, y, interrupted_at=None, make=NegGradUnlearner, **params):
+def fit(net, X, y, interrupted_at=None, make=NegGradUnlearner):
     """The fitted unlearner, and the epochs that were begun."""
-    watch = Watch(interrupted_at)
+    watch, log = watched(interrupted_at)
     net = clone(net).set_params(callbacks=[*(net.callbacks or []), ("watch", watch)])
-    unlearner = make(net, random_state=0, **params)
-    # A list of the callback that is trained, not of the one that was given and cloned.
-    log = []
-    original = Watch.on_epoch_begin
-    try:
-        Watch.on_epoch_begin = lambda self, net, **kw: (original(self, net), log.append(self.log))
-        unlearner.fit(X, y)
-    finally:
-        Watch.on_epoch_begin = original
-    return unlearner, log[-1] if log else []
+    return make(net, random_state=0).fit(X, y), log
 
 
 @pytest.mark.parametrize(
@@ -270,10 +264,10 @@ def test_a_generator_of_the_nets_own_comes_back(net, X, y, folder):
     net.set_params(iterator_train__shuffle=True)
 
     def work(interrupted_at=None):
+        # `clone` copies it, with its state.
         net.set_params(iterator_train__generator=torch.Generator().manual_seed(5))
         return fit(net, X, y, interrupted_at)
 
-    # `clone` copies the generator, with its state.
     expected, _ = work()
     with pytest.raises(KeyboardInterrupt), checkpoints(folder):
         work(interrupted_at=4)
@@ -285,22 +279,19 @@ def test_a_generator_of_the_nets_own_comes_back(net, X, y, folder):
 
 def test_what_has_ended_is_passed_over(net, X, y, folder):
     expected = RetrainUnlearner(net, random_state=0).fit(X, y, forget=y == 1)
-    for n_epochs, interrupted in [(None, True), (0, False)]:
-        unlearner, epochs = None, None
-        try:
-            with checkpoints(folder):
-                unlearner, epochs = fit(net, X, y, make=RetrainUnlearner)
-                if interrupted:
-                    interrupt()
-                unlearner.unlearn(X, y, forget=y == 1)
-        except KeyboardInterrupt:
-            pass
-        assert n_epochs is None or len(epochs) == n_epochs
-    assert weights_digest(unlearner.net_) == weights_digest(expected.net_)
-    assert len(unlearner.history_) == len(expected.history_)
+    with pytest.raises(KeyboardInterrupt), checkpoints(folder):
+        fit(net, X, y, make=RetrainUnlearner)
+        interrupt()
+    with checkpoints(folder):
+        found, epochs = fit(net, X, y, make=RetrainUnlearner)
+        assert epochs == []
+        found.unlearn(X, y, forget=y == 1)
+    assert epochs == list(range(1, 11))
+    assert weights_digest(found.net_) == weights_digest(expected.net_)
+    assert found.history_[:, "train_loss"] == expected.history_[:, "train_loss"]
 
 
-@pytest.mark.parametrize("n_kept", [1, 5, 14, 23])
+@pytest.mark.parametrize("n_kept", [3, 14])
 @pytest.mark.parametrize("name", ["shards", "composition", "retrain"])
 def test_runs_of_several_parts(name, n_kept, net, X, y, folder, monkeypatch):
     members = [("a", BoundaryUnlearner(max_epochs=2)), ("b", FineTuneUnlearner(max_epochs=2))]
@@ -351,28 +342,26 @@ def test_killed_at_random_moments():
     total = json.loads(result.stdout)
     assert set(total) == {"fit", "boundary", "neggrad", "phases", "retrain", "shards"}
     for counts in total.values():
-        assert counts["kills"] >= KILLS / len(total)
+        assert counts["kills"] >= KILLS // len(total)
         assert counts["equal"] == counts["rounds"]
         assert counts["files_left"] == 0
 
 
 def test_a_new_process_goes_on(folder):
-    command = [sys.executable, FAULTS, "once", "phases"]
+    command = [sys.executable, FAULTS, "once", "phases", folder]
     # The order of sets and of ids differs from one process to the next.
-    with subprocess.Popen([*command, folder], env=os.environ | {"PYTHONHASHSEED": "1"}) as first:
-        deadline = time.monotonic() + 60
-        while not files_in(folder) and time.monotonic() < deadline:
+    with subprocess.Popen(command, env=os.environ | {"PYTHONHASHSEED": "1"}) as first:
+        while first.poll() is None and not checkpoints_in(folder):
             time.sleep(0.001)
         first.send_signal(signal.SIGKILL)
-    before = [path.name for path in files_in(folder) if path.suffix == ".checkpoint"]
-    with warnings.catch_warnings():
-        again = subprocess.run(
-            [sys.executable, "-W", "error", *command[1:], folder],
-            env=os.environ | {"PYTHONHASHSEED": "2"},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+    before = checkpoints_in(folder)
+    again = subprocess.run(
+        command,
+        env=os.environ | {"PYTHONHASHSEED": "2"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     sys.path.insert(0, str(FAULTS.parent))
     try:
         import kill_runs
@@ -380,7 +369,8 @@ def test_a_new_process_goes_on(folder):
         sys.path.remove(str(FAULTS.parent))
     assert before
     assert again.stdout.strip() == kill_runs.program("phases", None)
-    assert files_in(folder) == []  # that of the first process was found by its name
+    assert "other runs" not in again.stderr
+    assert files_in(folder) == []  # those of the first process were known
 
 
 # The folder
@@ -390,7 +380,6 @@ def interrupted(folder, frozen, X, y, **params):
     params = {"max_epochs": 3, "random_state": 0} | params
     with pytest.raises(KeyboardInterrupt), checkpoints(folder):
         unlearn(NegGradUnlearner(frozen, **params), X, y, interrupted_at=2)
-        interrupt()
     (path,) = files_in(folder)
     return path
 
@@ -402,7 +391,7 @@ def interrupted(folder, frozen, X, y, **params):
         {"lr": 0.02},
         {"max_epochs": 4},
         {"batch_size": 5},
-        {"optimizer": torch.optim.Adam},
+        {"optimizer": torch.optim.RMSprop},
         {"forget_weight": 0.5},
         {"trainable": "head"},
         {"stop_accuracy": 0.0},
@@ -421,7 +410,7 @@ def test_another_run_starts_from_its_beginning(change, frozen, X, y, folder):
     assert files_in(folder) == [path]
 
 
-@pytest.mark.parametrize("what", ["value", "label", "weight", "forget", "type"])
+@pytest.mark.parametrize("what", ["value", "label", "weight", "forget"])
 def test_other_data_are_another_run(what, frozen, X, y, folder):
     interrupted(folder, frozen, X, y)
     forget = 2
@@ -432,10 +421,8 @@ def test_other_data_are_another_run(what, frozen, X, y, folder):
     elif what == "weight":
         with torch.no_grad():
             next(frozen.estimator.module_.parameters())[0] += 1e-6
-    elif what == "forget":
-        forget = 1
     else:
-        X = X.astype(np.float64)
+        forget = 1
     with pytest.warns(UserWarning, match="are of other runs"), checkpoints(folder):
         method = NegGradUnlearner(frozen, max_epochs=3, random_state=0)
         assert len(unlearn(method, X, y, forget=forget)[1]) == 3
@@ -539,17 +526,16 @@ def test_random_state_must_be_set(net, frozen, X, y, folder):
 
 class Collects(Callback):
     def on_epoch_end(self, net, **kwargs):
-        self.last = object()
+        self.last_ = object()
 
 
 def test_what_has_no_form_is_named_and_the_run_starts_again(frozen, X, y, folder):
     method = NegGradUnlearner(frozen, max_epochs=3, random_state=0, callbacks=[Collects()])
     expected, _ = unlearn(method, X, y)
-    message = r"'last' of Collects holds a builtins\.object.*starts from its beginning"
+    message = r"'last_' of Collects holds a builtins\.object.*starts from its beginning"
     with pytest.warns(UserWarning, match=message), pytest.raises(KeyboardInterrupt):
         with checkpoints(folder):
             unlearn(method, X, y, interrupted_at=2)
-            interrupt()
     assert files_in(folder) == []
     with pytest.warns(UserWarning, match=message), checkpoints(folder):
         found, epochs = unlearn(method, X, y)

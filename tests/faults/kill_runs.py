@@ -75,7 +75,7 @@ CASES = {
 def program(case, folder):
     """What is to be killed; returns the digest of the weights. Without a folder, uninterrupted."""
     X, y = load_digits(return_X_y=True)
-    X, y = X[:600].astype("float32"), y[:600]
+    X, y = X[:400].astype("float32"), y[:400]
     method = CASES[case]
     unlearner = clone(BoundaryUnlearner() if method is None else method)
     unlearner.set_params(estimator=make_net(), random_state=3)
@@ -139,15 +139,15 @@ def kill_until_done(case, folder, n_kills, rng):
 
 
 def main(n_kills):
-    rng, total = random.Random(0), {}
+    rng, total, n_kills = random.Random(0), {}, n_kills // len(CASES)
     for case in CASES:
         counts = dict.fromkeys(["rounds", "kills", "epochs", "equal", "files_left"], 0)
         expected = program(case, None)
-        while counts["kills"] < n_kills / len(CASES):
+        while counts["kills"] < n_kills:
             # Half of the rounds write after each epoch.
             module._PAUSE = 20 * (counts["rounds"] % 2)
             with tempfile.TemporaryDirectory() as folder:
-                digest, kills, epochs = kill_until_done(case, folder, 5, rng)
+                digest, kills, epochs = kill_until_done(case, folder, min(5, n_kills), rng)
                 counts["files_left"] += len(list(Path(folder).iterdir()))
             counts["rounds"] += 1
             counts["equal"] += digest == expected
