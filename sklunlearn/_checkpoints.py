@@ -21,7 +21,7 @@ __all__ = ["check_repeatable", "checkpoints", "fit_stage", "run_stage"]
 
 _MAGIC = b"sklunlearn checkpoint 1\n"
 _SUFFIX = ".checkpoint"
-# So many times as long as writing took, the run goes on before the next: 5% of the time at most.
+# So many times as long as writing took, the run goes on before the next: 5% of the time.
 _PAUSE = 20
 
 _current = ContextVar("sklunlearn_checkpoints", default=None)
@@ -62,7 +62,7 @@ def checkpoints(checkpoint_dir):
 
     Notes
     -----
-    Written at the end of an epoch, but at most 5% of the time is spent on it: epochs of
+    Written at the end of an epoch, but about 5% of the time at most is spent on it: epochs of
     milliseconds are not written one by one. Checkpoints are read without running code. They hold
     weights of the original network, and may hold labels and other values of single rows: protect
     the folder as you protect the data, and empty it if the program is not started again.
