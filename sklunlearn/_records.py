@@ -12,7 +12,7 @@ from sklunlearn._nets import weights_digest
 __all__ = ["is_plain", "make_record"]
 
 
-def make_record(unlearner, requested_at, forget, start, request=None):
+def make_record(unlearner, requested_at, forget, start, drift, request=None):
     """Record of the request that an unlearner has just carried out.
 
     Parameters
@@ -25,6 +25,8 @@ def make_record(unlearner, requested_at, forget, start, request=None):
         Which rows were forgotten.
     start : skorch.NeuralNetClassifier
         The network before.
+    drift : dict of str to float, int or None
+        How far the network is from the fitted one.
     request : ForgetRequest, default=None
         Who asked for what, and why.
 
@@ -43,6 +45,7 @@ def make_record(unlearner, requested_at, forget, start, request=None):
         "n_retain": int((~forget).sum()),
         "weights_before": weights_digest(start),
         "weights_after": weights_digest(unlearner.net_),
+        "drift": drift,
         "seconds": unlearner.unlearning_time_,
         "versions": {
             "sklunlearn": __version__,
