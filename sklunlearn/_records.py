@@ -1,15 +1,14 @@
 """Audit records: what a request was, without its data."""
 
-from numbers import Number
-
 import sklearn
 import skorch
 import torch
 
 from sklunlearn import __version__
 from sklunlearn._nets import weights_digest
+from sklunlearn._plain import is_plain
 
-__all__ = ["is_plain", "make_record"]
+__all__ = ["make_record"]
 
 
 def make_record(unlearner, requested_at, forget, start, drift, request=None):
@@ -57,13 +56,6 @@ def make_record(unlearner, requested_at, forget, start, drift, request=None):
     if request is not None:
         record["request"] = request.to_dict()
     return record
-
-
-def is_plain(value):
-    """Whether a value cannot hold data: a number, a string, None, a class, or a tuple of them."""
-    if isinstance(value, tuple):
-        return all(is_plain(element) for element in value)
-    return value is None or isinstance(value, (Number, str, type))
 
 
 def _describe(value, nested=False):

@@ -24,7 +24,8 @@ from sklunlearn._nets import (
     shallow_copy,
     strip_net,
 )
-from sklunlearn._records import is_plain, make_record
+from sklunlearn._plain import is_plain
+from sklunlearn._records import make_record
 from sklunlearn._seeding import draw_seed, isolated_random_state
 from sklunlearn._training import (
     split_pipeline,
@@ -433,6 +434,10 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
         The steps before the network in a Pipeline are carried as they are. Unless the method fits
         them again, as retraining does, their statistics (means, vocabularies) come from all rows.
         So do the constants with which the default network standardises its input.
+
+        What is left of the net is what predictions need: its modules, and attributes that a net
+        class or a module of your own has set. If such a class keeps rows, as a cache or a neighbour
+        classifier does, so does the copy.
         """
         check_is_fitted(self, "net_")
         released = type(self)(**self._released_params())

@@ -18,6 +18,7 @@ from skorch.helper import predefined_split
 from torch.utils.data import WeightedRandomSampler
 
 from sklunlearn import ComposedUnlearner, NegGradUnlearner
+from sklunlearn.networks import MLP
 
 # No layer, and nothing else that a network has, is of these sizes.
 SIZES = N_FORGET, N_RETAIN, N_SAMPLES = 13, 60, 73
@@ -133,6 +134,10 @@ class Collate:
         return torch.utils.data.default_collate(batch)
 
 
+def make_mlp(rows):
+    return lambda **params: MLP(**params) if len(rows) else None
+
+
 NET_PARAMS = {
     "callback": lambda X, y: {"callbacks": [Keeper()]},
     "scoring": lambda X, y: {"callbacks": [EpochScoring("accuracy", use_caching=False)]},
@@ -143,6 +148,7 @@ NET_PARAMS = {
     },
     "dataset": lambda X, y: {"dataset": KeepingDataset, "dataset__rows": X},
     "iterator": lambda X, y: {"iterator_valid__collate_fn": Collate(X)},
+    "module": lambda X, y: {"module": make_mlp(X)},
     "criterion": lambda X, y: {"criterion": KeepingLoss, "criterion__rows": torch.from_numpy(X)},
 }
 
@@ -158,7 +164,10 @@ def test_what_the_net_was_trained_with(name, net, data, tmp_path):
     what = {**searched(unlearner, X, forget, tmp_path), "weights": []}
     if name != "scoring":
         assert leaks_in_graph(unlearner.net_, sizes=SIZES, **what)
-    assert leaks_in_graph(unlearner.release(), sizes=SIZES, **what) == []
+    released = unlearner.release()
+    assert leaks_in_graph(released, sizes=SIZES, **what) == []
+    np.testing.assert_array_equal(released.predict_proba(X), unlearner.predict_proba(X))
+    np.testing.assert_array_equal(released.net_.predict_proba(X), unlearner.predict_proba(X))
 
 
 # Planted leaks, each of which must be found
