@@ -21,6 +21,7 @@ from sklunlearn.exceptions import DivergenceError
 __all__ = [
     "bytes_of",
     "check_estimator_type",
+    "check_finite_outputs",
     "check_finite_weights",
     "check_outputs",
     "copy_net",
@@ -262,6 +263,16 @@ def check_finite_weights(net, doing):
                     f"{doing} diverged: {key} is no longer finite. Lower `lr`, or bound the "
                     "gradient."
                 )
+
+
+def check_finite_outputs(net, rows, doing):
+    """Raise a DivergenceError if a net with finite weights gives numbers that are not finite."""
+    probabilities = forward(net, rows, lambda net, output, batch: probabilities_of(net, output))
+    if not np.isfinite(probabilities).all():
+        raise DivergenceError(
+            f"{doing} diverged: the weights are so large that the network's output is not finite. "
+            "Scale the data, with a StandardScaler in a Pipeline for instance, or lower `lr`."
+        )
 
 
 def weights_digest(net):

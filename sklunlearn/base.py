@@ -35,7 +35,7 @@ from sklunlearn._training import (
     unfrozen,
 )
 from sklunlearn._validation import check_X, check_X_y, encode_labels, find_classes
-from sklunlearn.exceptions import ReleasedModelError
+from sklunlearn.exceptions import DivergenceError, ReleasedModelError
 from sklunlearn.requests import ForgetRequest, check_forget
 
 __all__ = ["BaseUnlearner"]
@@ -362,6 +362,11 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
         indices = np.flatnonzero(forget)
         rows = Rows(transform(self.preprocessing_, take(X, indices)), y[indices])
         self._exchange(net, rows, forget, requested_at, request, drift)
+        if not np.isfinite(self.forget_loss_).all():
+            raise DivergenceError(
+                "Unlearning diverged: the weights are so large that the network's output for rows "
+                "to forget is not finite. Lower `lr`, or bound the gradient."
+            )
 
     def _exchange(self, net, rows, forget, requested_at, request=None, drift=None):
         """Take over the network that has forgotten `rows`, and put down what happened."""
