@@ -17,6 +17,11 @@ from sklunlearn.networks import MLP
 GRADIENT = [one for one in ALL if isinstance(one, GradientUnlearner)]
 
 
+@pytest.fixture(autouse=True)
+def _seed():
+    torch.manual_seed(0)
+
+
 def name_of(unlearner):
     return type(unlearner).__name__
 
@@ -83,10 +88,7 @@ def test_rows_without_a_gradient(unlearner, X, y):
             if isinstance(layer, torch.nn.Linear):
                 layer.bias.fill_(-1e6)
     unlearner = clone(unlearner).set_params(estimator=FrozenEstimator(net)).fit(X, y)
-    try:
-        unlearner.unlearn(X, y, forget=forget_of(unlearner, y))
-    except ValueError as error:  # a search for neighbours, or a saliency, finds nothing
-        assert len(str(error)) > 40
+    unlearner.unlearn(X, y, forget=forget_of(unlearner, y))
     assert_answers(unlearner, X)
 
 
@@ -97,10 +99,7 @@ def test_odd_features(unlearner, kind, X, y):
     X = np.column_stack(odd if kind == "some odd" else odd[:2]).astype(np.float32)
     # The default network standardises what it is given.
     unlearner = clone(unlearner).fit(X, y)
-    try:
-        unlearner.unlearn(X, y, forget=forget_of(unlearner, y))
-    except ValueError as error:
-        assert len(str(error)) > 40
+    unlearner.unlearn(X, y, forget=forget_of(unlearner, y))
     assert_answers(unlearner, X)
 
 
@@ -117,10 +116,7 @@ def test_a_class_with_one_row(unlearner, forgotten, net, X, y):
     if not forgotten:
         forget &= np.arange(75) != 7
     unlearner = clone(unlearner).set_params(estimator=net).fit(X, y)
-    try:
-        unlearner.unlearn(X, y, forget=forget)
-    except ValueError as error:
-        assert len(str(error)) > 40
+    unlearner.unlearn(X, y, forget=forget)
     assert_answers(unlearner, X)
 
 
@@ -236,6 +232,6 @@ def test_batches_of_one_row_with_batchnorm(n, X, y):
         unlearner.fit(X, y)
         try:
             unlearner.unlearn(X, y, forget=np.arange(n))
-        except ValueError as error:
-            assert len(str(error)) > 40
+        except DivergenceError as error:  # by the variance of a single row
+            assert "Lower `lr`" in str(error)
         assert_answers(unlearner, X)
