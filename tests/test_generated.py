@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pytest
 from generated import (
     EXPECTED,
     as_dataset,
@@ -66,6 +67,7 @@ def scenes(draw):
     return X, y, draw(forgets(n)), unlearner, calls
 
 
+@pytest.mark.filterwarnings("ignore")  # of feature names that come and go, among others
 @examples(110)
 @given(scenes())
 def test_fit_and_requests(scene):
