@@ -1,10 +1,11 @@
-"""Which parameters of a net a run may be given."""
+"""Which parameters and callbacks a net may be given for a run."""
 
 from inspect import signature
 
 from skorch import NeuralNet, NeuralNetClassifier
+from skorch.callbacks import Callback
 
-__all__ = ["check_net_params"]
+__all__ = ["check_callbacks", "check_net_params"]
 
 _OWN_PARAMS = ("lr", "max_epochs", "batch_size", "optimizer", "callbacks", "verbose")
 
@@ -29,3 +30,17 @@ def check_net_params(net_params, net):
             f"{sorted(added)}."
         )
     return net_params
+
+
+def check_callbacks(callbacks):
+    """A list of them, or a TypeError: skorch would fail on the first thing that it asks of one."""
+    for entry in callbacks:
+        is_named = isinstance(entry, (tuple, list)) and len(entry) == 2
+        callback = entry[1] if is_named and isinstance(entry[0], str) else entry
+        is_class = isinstance(callback, type) and issubclass(callback, Callback)
+        if not (is_class or hasattr(callback, "on_train_begin") or (is_named and callback is None)):
+            raise TypeError(
+                f"`callbacks` holds {entry!r}, expected skorch callbacks or pairs of a name and a "
+                "callback: make one of a class that inherits from skorch.callbacks.Callback."
+            )
+    return list(callbacks)

@@ -15,11 +15,13 @@ from skorch.callbacks import Callback
 from skorch.history import History
 
 from sklunlearn._devices import device_of, outputs_in_evaluation
+from sklunlearn._plain import is_plain
 from sklunlearn.exceptions import DivergenceError
 
 __all__ = [
     "bytes_of",
     "check_estimator_type",
+    "check_finite_outputs",
     "check_finite_weights",
     "check_outputs",
     "copy_net",
@@ -101,12 +103,29 @@ def resume_training(run, net):
 def strip_net(net):
     """Net that predicts as `net` does, without anything that only its training needed."""
     new = copy_net(net)
-    for name in list(vars(new)):
-        if name.startswith(("callbacks__", "dataset__", "iterator_train__", "optimizer__")):
+    parts = "callbacks", "dataset", "iterator_train", "iterator_valid", *net._optimizers
+    of_training = tuple(f"{part}__" for part in parts)
+    for name, value in list(vars(new).items()):
+        # What loads the rows to predict may have been given rows, too.
+        kept = name.startswith("iterator_valid__") and is_plain(value)
+        if name.startswith(of_training) and not kept:
             del vars(new)[name]
     vars(new).update(callbacks=None, train_split=None)
-    if isinstance(net.module, torch.nn.Module):  # an instance, which holds weights
-        vars(new)["module"] = new.module_
+    for name in net._modules:
+        # An instance holds weights, and a function that makes one whatever it refers to.
+        if not isinstance(getattr(net, name), type):
+            vars(new)[name] = getattr(new, f"{name}_")
+    for name in net._criteria:
+        loss = getattr(net, f"{name}_")
+        loss = getattr(loss, "_orig_mod", loss)  # of torch.compile
+        if not isinstance(loss, (torch.nn.BCELoss, torch.nn.BCEWithLogitsLoss)):
+            # All that it is asked for is whether the output has logits; weights of rows or classes
+            # are of the training.
+            has_logits = isinstance(loss, torch.nn.CrossEntropyLoss)
+            plain = torch.nn.CrossEntropyLoss if has_logits else torch.nn.NLLLoss
+            for parameter in [key for key in vars(new) if key.startswith(f"{name}__")]:
+                del vars(new)[parameter]
+            vars(new).update({name: plain, f"{name}_": plain()})
     return new
 
 
@@ -244,6 +263,16 @@ def check_finite_weights(net, doing):
                     f"{doing} diverged: {key} is no longer finite. Lower `lr`, or bound the "
                     "gradient."
                 )
+
+
+def check_finite_outputs(net, rows, doing):
+    """Raise a DivergenceError if a net with finite weights gives numbers that are not finite."""
+    probabilities = forward(net, rows, lambda net, output, batch: probabilities_of(net, output))
+    if not np.isfinite(probabilities).all():
+        raise DivergenceError(
+            f"{doing} diverged: the weights are so large that the network's output is not finite. "
+            "Scale the data, with a StandardScaler in a Pipeline for instance, or lower `lr`."
+        )
 
 
 def weights_digest(net):

@@ -1,18 +1,17 @@
 """Audit records: what a request was, without its data."""
 
-from numbers import Number
-
 import sklearn
 import skorch
 import torch
 
 from sklunlearn import __version__
 from sklunlearn._nets import weights_digest
+from sklunlearn._plain import is_plain
 
-__all__ = ["is_plain", "make_record"]
+__all__ = ["make_record"]
 
 
-def make_record(unlearner, requested_at, forget, start, request=None):
+def make_record(unlearner, requested_at, forget, start, drift, request=None):
     """Record of the request that an unlearner has just carried out.
 
     Parameters
@@ -25,6 +24,8 @@ def make_record(unlearner, requested_at, forget, start, request=None):
         Which rows were forgotten.
     start : skorch.NeuralNetClassifier
         The network before.
+    drift : dict of str to float, int or None
+        How far the network is from the fitted one.
     request : ForgetRequest, default=None
         Who asked for what, and why.
 
@@ -43,6 +44,7 @@ def make_record(unlearner, requested_at, forget, start, request=None):
         "n_retain": int((~forget).sum()),
         "weights_before": weights_digest(start),
         "weights_after": weights_digest(unlearner.net_),
+        "drift": drift,
         "seconds": unlearner.unlearning_time_,
         "versions": {
             "sklunlearn": __version__,
@@ -54,13 +56,6 @@ def make_record(unlearner, requested_at, forget, start, request=None):
     if request is not None:
         record["request"] = request.to_dict()
     return record
-
-
-def is_plain(value):
-    """Whether a value cannot hold data: a number, a string, None, a class, or a tuple of them."""
-    if isinstance(value, tuple):
-        return all(is_plain(element) for element in value)
-    return value is None or isinstance(value, (Number, str, type))
 
 
 def _describe(value, nested=False):

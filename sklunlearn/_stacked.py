@@ -81,7 +81,7 @@ def unlearn_stacked(fitted, candidates, X, y, forget):
                 continue
             unlearner.unlearning_time_ = seconds
             unlearner._exchange(net, rows, forget, requested_at)
-            yield unlearner
+            yield unlearner if np.isfinite(unlearner.forget_loss_).all() else None
 
 
 def _train(fitted, candidates, seed, X, y, forget):

@@ -25,6 +25,7 @@ from sklunlearn._devices import (
 )
 from sklunlearn._nets import (
     bytes_of,
+    check_finite_outputs,
     check_finite_weights,
     check_outputs,
     mode_kept,
@@ -44,6 +45,10 @@ __all__ = [
     "transform",
     "unfrozen",
 ]
+
+
+# To see whether a network gives numbers at all.
+_ROWS_TO_TRY = 64
 
 
 def train_estimator(estimator, X, y, classes, seed, max_epochs=None):
@@ -170,6 +175,8 @@ def _train_net(net, X, y, classes, start=None, max_epochs=None):
     # The net has seen indices; whoever is given it alone should know what they stand for.
     net.classes_inferred_ = classes
     check_finite_weights(net, "Training")
+    some = np.arange(min(len(data), _ROWS_TO_TRY))
+    check_finite_outputs(net, Rows(X, indices=some), "Training")
 
 
 def split_pipeline(estimator):

@@ -49,7 +49,8 @@ def check_X_y(unlearner, X, y, *, reset):
 
 def _check(unlearner, X, y, reset):
     if isinstance(X, torch.Tensor):
-        X = X.detach().cpu().numpy()
+        X = X.detach().cpu()
+        X = (X.float() if X.dtype == torch.bfloat16 else X).numpy()  # NumPy has no bfloat16
     if isinstance(y, torch.Tensor):
         y = y.detach().cpu().numpy()
     if reset:

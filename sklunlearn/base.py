@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted, check_memory
 from sklunlearn._checkpoints import check_repeatable
 from sklunlearn._data import Rows, take
 from sklunlearn._devices import check_unwrapped, same_in_all_processes, seed_of_all_processes
+from sklunlearn._drift import check_max_retain_drop, check_retain_drop, distance_between
 from sklunlearn._nets import (
     check_estimator_type,
     check_finite_weights,
@@ -24,7 +25,8 @@ from sklunlearn._nets import (
     shallow_copy,
     strip_net,
 )
-from sklunlearn._records import is_plain, make_record
+from sklunlearn._plain import is_plain
+from sklunlearn._records import make_record
 from sklunlearn._seeding import draw_seed, isolated_random_state
 from sklunlearn._training import (
     split_pipeline,
@@ -34,7 +36,7 @@ from sklunlearn._training import (
     unfrozen,
 )
 from sklunlearn._validation import check_X, check_X_y, encode_labels, find_classes
-from sklunlearn.exceptions import ReleasedModelError
+from sklunlearn.exceptions import DivergenceError, ReleasedModelError
 from sklunlearn.requests import ForgetRequest, check_forget
 
 __all__ = ["BaseUnlearner"]
@@ -85,7 +87,11 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
     records_ : list of dict
         One record a request, in order: when it was, the method and its parameters, how many rows
         were forgotten and retained, SHA-256 digests of the weights before and after, seconds,
-        versions and, where it was passed, the ForgetRequest as a dictionary. No data.
+        versions and, where it was passed, the ForgetRequest as a dictionary. "drift" says how far
+        the parameters are from the fitted ones: "distance" (L2) and "relative_distance" (in
+        multiples of the norm of the fitted ones; None where they do not correspond); with
+        `max_retain_drop` also the "retain_accuracy_fitted", "retain_accuracy_before" and
+        "retain_accuracy_after" on "n_rows" retain rows. No data.
     request_types : tuple of {"class", "rows"}
         Kinds of requests that the method is made for; the same for all instances.
 
@@ -148,7 +154,11 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
 
     def _restart(self):
         """Go back to the model that :meth:`fit` made."""
-        self.preprocessing_, self.net_ = split_pipeline(self.fitted_)
+        self.preprocessing_, self.net_ = split_pipeline(self.fitted_)[0], self._original_net()
+
+    def _original_net(self):
+        """The network that :meth:`fit` made."""
+        return split_pipeline(self.fitted_)[1]
 
     def _needs_retain(self):
         """Whether a request must leave rows to retain."""
@@ -217,7 +227,7 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
         if forget is not None:
             self._forget(X, y, forget)
 
-    def unlearn(self, X, y=None, *, forget, request=None):
+    def unlearn(self, X, y=None, *, forget, request=None, max_retain_drop=None):
         """Forget rows, starting from the model that :meth:`fit` trained.
 
         Parameters
@@ -230,6 +240,14 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
             Which rows to forget. The others are to be retained.
         request : ForgetRequest, default=None
             Where `forget` came from, as ``forget=request.mask(...)``, for the record.
+        max_retain_drop : float in [0, 1] or None, default=None
+            Refuse the request if it would leave the accuracy on retain rows (all, or 2048 drawn at
+            random) more than this below that of the fitted model, or of the model before the
+            request where that is higher. Costs up to three passes over these rows, which are not
+            counted in `unlearning_time_`; the accuracies are put down in the record. 1: nothing is
+            refused. None: not measured. (The parameter of the same name of
+            :class:`sklunlearn.unlearners.SSDUnlearner` chooses how much to change; this one only
+            judges what comes out.)
 
         Returns
         -------
@@ -244,14 +262,16 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
             If a parameter, `X`, `y` or `forget` is not valid.
         DivergenceError
             If a loss or a weight is no longer finite.
+        RetainDropError
+            If it would cost more retain accuracy than `max_retain_drop`.
 
         Notes
         -----
         Whatever the error, also a KeyboardInterrupt, the model is as it was before the call.
         """
-        return self._request(X, y, forget, request, restart=True)
+        return self._request(X, y, forget, request, max_retain_drop, restart=True)
 
-    def partial_unlearn(self, X, y=None, *, forget, request=None):
+    def partial_unlearn(self, X, y=None, *, forget, request=None, max_retain_drop=None):
         """Forget rows, starting from where the last request ended: a stream of requests.
 
         Parameters
@@ -265,6 +285,9 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
             Which rows to forget. The others are to be retained.
         request : ForgetRequest, default=None
             Where `forget` came from, as ``forget=request.mask(...)``, for the record.
+        max_retain_drop : float in [0, 1] or None, default=None
+            See :meth:`unlearn`. As it is the fitted model that is compared with, many requests
+            that cost little each are refused too, once they have cost that much together.
 
         Returns
         -------
@@ -273,12 +296,27 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
 
         Raises
         ------
-        NotFittedError, TypeError, ValueError, DivergenceError
+        NotFittedError, TypeError, ValueError, DivergenceError, RetainDropError
             As :meth:`unlearn`; the model is then as it was before the call.
-        """
-        return self._request(X, y, forget, request, restart=False)
 
-    def _request(self, X, y, forget, request, *, restart):
+        Notes
+        -----
+        No rows are kept, so the unlearner cannot tell what a row was to it before:
+
+        - A row that was forgotten already and is in `forget` again is unlearned once more, from
+          where the network is now; so are the rows that two requests have in common.
+        - A row that was never trained on is unlearned like any other. The record counts it.
+        - A row in `forget` that has an equal among the rows to retain is pushed both ways.
+
+        Exact methods (retraining, SISA) end with the same model in the first two cases as if those
+        rows had not been named. For the others every such row is a needless change of the network,
+        and the certificate of certified removal speaks of rows that were fitted and are removed
+        once. A log of :func:`sklunlearn.audit.append_records` tells which rows were forgotten:
+        leave out those that :func:`sklunlearn.audit.was_forgotten` finds.
+        """
+        return self._request(X, y, forget, request, max_retain_drop, restart=False)
+
+    def _request(self, X, y, forget, request, max_retain_drop, *, restart):
         check_is_fitted(self, "net_")
         if not isinstance(request, ForgetRequest | None):
             raise TypeError(
@@ -295,14 +333,16 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
         X, y = check_X_y(new, X, y, reset=False)
         y = encode_labels(y, self.classes_)
         forget = check_forget(forget, len(y), allow_all=not self._needs_retain())
+        check_max_retain_drop(max_retain_drop, ~forget)
         if restart:
             new._restart()
-        new._forget(X, y, forget, request)
+        new._forget(X, y, forget, request, max_retain_drop)
         self.__dict__ = new.__dict__
         return self
 
-    def _forget(self, X, y, forget, request=None):
+    def _forget(self, X, y, forget, request=None, max_retain_drop=None):
         """Unlearn from the current network, and put down what happened."""
+        before = self.preprocessing_, self.net_
         requested_at = datetime.datetime.now(datetime.UTC)
         began = time.perf_counter()
         known = set(vars(self))
@@ -318,18 +358,29 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
                 delattr(self, name)
         check_finite_weights(net, "Unlearning")
         self.unlearning_time_ = time.perf_counter() - began
+        drift = {}
+        if max_retain_drop is not None:
+            fitted = split_pipeline(self.fitted_)[0], self._original_net()
+            models = {"fitted": fitted, "before": before, "after": (self.preprocessing_, net)}
+            drift = check_retain_drop(models, X, y, ~forget, max_retain_drop)
         indices = np.flatnonzero(forget)
         rows = Rows(transform(self.preprocessing_, take(X, indices)), y[indices])
-        self._exchange(net, rows, forget, requested_at, request)
+        self._exchange(net, rows, forget, requested_at, request, drift)
+        if not np.isfinite(self.forget_loss_).all():
+            raise DivergenceError(
+                "Unlearning diverged: the weights are so large that the network's output for rows "
+                "to forget is not finite. Lower `lr`, or bound the gradient."
+            )
 
-    def _exchange(self, net, rows, forget, requested_at, request=None):
+    def _exchange(self, net, rows, forget, requested_at, request=None, drift=None):
         """Take over the network that has forgotten `rows`, and put down what happened."""
         start = self.net_
         self.net_, self.history_ = net, net.history_
         self.forget_loss_ = forward(
             net, rows, lambda net, output, batch: cross_entropy_of(net, output, batch.y)
         )
-        record = make_record(self, requested_at, forget, start, request)
+        drift = distance_between(net, self._original_net()) | (drift or {})
+        record = make_record(self, requested_at, forget, start, drift, request)
         self.records_ = [*self.records_, record]
 
     def _train(self, X, y):
@@ -392,6 +443,10 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
         The steps before the network in a Pipeline are carried as they are. Unless the method fits
         them again, as retraining does, their statistics (means, vocabularies) come from all rows.
         So do the constants with which the default network standardises its input.
+
+        What is left of the net is what predictions need: its modules, and attributes that a net
+        class or a module of your own has set. If such a class keeps rows, as a cache or a neighbour
+        classifier does, so does the copy.
         """
         check_is_fitted(self, "net_")
         released = type(self)(**self._released_params())

@@ -285,12 +285,23 @@ class ComposedUnlearner(BaseComposition):
         with self._holding_out(X_val, y_val, forget_val):
             return super().fit(X, y, forget=forget)
 
-    def unlearn(self, X, y=None, *, forget, request=None, X_val=None, y_val=None, forget_val=None):
+    def unlearn(
+        self,
+        X,
+        y=None,
+        *,
+        forget,
+        request=None,
+        max_retain_drop=None,
+        X_val=None,
+        y_val=None,
+        forget_val=None,
+    ):
         """Forget rows, starting from the model that :meth:`fit` trained.
 
         Parameters
         ----------
-        X, y, forget, request
+        X, y, forget, request, max_retain_drop
             See :meth:`sklunlearn.base.BaseUnlearner.unlearn`.
         X_val, y_val, forget_val
             See :meth:`fit`.
@@ -301,20 +312,31 @@ class ComposedUnlearner(BaseComposition):
 
         Raises
         ------
-        NotFittedError, TypeError, ValueError, DivergenceError
+        NotFittedError, TypeError, ValueError, DivergenceError, RetainDropError
             As :meth:`sklunlearn.base.BaseUnlearner.unlearn`; the model is then as it was.
         """
         with self._holding_out(X_val, y_val, forget_val):
-            return super().unlearn(X, y, forget=forget, request=request)
+            return super().unlearn(
+                X, y, forget=forget, request=request, max_retain_drop=max_retain_drop
+            )
 
     def partial_unlearn(
-        self, X, y=None, *, forget, request=None, X_val=None, y_val=None, forget_val=None
+        self,
+        X,
+        y=None,
+        *,
+        forget,
+        request=None,
+        max_retain_drop=None,
+        X_val=None,
+        y_val=None,
+        forget_val=None,
     ):
         """Forget rows; each member goes on from where its last request ended.
 
         Parameters
         ----------
-        X, y, forget, request
+        X, y, forget, request, max_retain_drop
             See :meth:`sklunlearn.base.BaseUnlearner.partial_unlearn`.
         X_val, y_val, forget_val
             See :meth:`fit`.
@@ -325,11 +347,13 @@ class ComposedUnlearner(BaseComposition):
 
         Raises
         ------
-        NotFittedError, TypeError, ValueError, DivergenceError
+        NotFittedError, TypeError, ValueError, DivergenceError, RetainDropError
             As :meth:`sklunlearn.base.BaseUnlearner.unlearn`; the model is then as it was.
         """
         with self._holding_out(X_val, y_val, forget_val):
-            return super().partial_unlearn(X, y, forget=forget, request=request)
+            return super().partial_unlearn(
+                X, y, forget=forget, request=request, max_retain_drop=max_retain_drop
+            )
 
     @contextlib.contextmanager
     def _holding_out(self, X_val, y_val, forget_val):
@@ -390,8 +414,8 @@ class ComposedUnlearner(BaseComposition):
             self.scores_["finetuned"] = rows.scores(merged)
         return merged
 
-    def _forget(self, X, y, forget, request=None):
-        super()._forget(X, y, forget, request)
+    def _forget(self, X, y, forget, request=None, max_retain_drop=None):
+        super()._forget(X, y, forget, request, max_retain_drop)
         donors = {str(part): name for part, name in enumerate(getattr(self, "donors_", []))}
         self.records_[-1] = self.records_[-1] | {"scores": self.scores_, "donors": donors}
 

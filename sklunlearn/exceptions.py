@@ -2,11 +2,21 @@
 
 from sklearn.exceptions import NotFittedError
 
-__all__ = ["AuditLogError", "DivergenceError", "ModelFileError", "ReleasedModelError"]
+__all__ = [
+    "AuditLogError",
+    "DivergenceError",
+    "ModelFileError",
+    "ReleasedModelError",
+    "RetainDropError",
+]
 
 
 class DivergenceError(ArithmeticError):
     """An unlearning run reached a loss or a weight that is not finite; the model is as before."""
+
+
+class RetainDropError(ValueError):
+    """A request would cost more retain accuracy than `max_retain_drop`; the model is as before."""
 
 
 class ReleasedModelError(NotFittedError):

@@ -14,7 +14,7 @@ from tqdm.auto import trange
 from sklunlearn._checkpoints import run_stage
 from sklunlearn._data import Rows
 from sklunlearn._devices import device_of, prepare_optimizers
-from sklunlearn._net_params import check_net_params
+from sklunlearn._net_params import check_callbacks, check_net_params
 from sklunlearn._nets import (
     copy_net,
     forward,
@@ -267,7 +267,7 @@ class GradientUnlearner(BaseUnlearner):
         # What these would do is not needed here, or done by the run itself, at a lower cost.
         idle = ["train_loss", "valid_loss", "valid_acc", *(["print_log"] * (self.verbose < 2))]
         params.update({f"callbacks__{name}": None for name in idle})
-        callbacks = list(self.callbacks or [])
+        callbacks = check_callbacks(self.callbacks or [])
         if self.max_grad_norm is not None:
             callbacks.append(("max_grad_norm", GradientNormClipping(self.max_grad_norm)))
         vars(run).update(

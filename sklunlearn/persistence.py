@@ -51,6 +51,7 @@ SKOPS_TRUSTED = [
     "skorch.utils._indexing_other",
     "skorch.utils.to_numpy",
     "torch.nn.modules.loss.CrossEntropyLoss",
+    "torch.nn.modules.loss.NLLLoss",
     "torch.optim.adam.Adam",
     "torch.utils.data.dataloader.DataLoader",
 ]

@@ -32,6 +32,8 @@ class ShiftUnlearner(BaseUnlearner):
         net = copy.deepcopy(start)
         with torch.no_grad():
             net.module_.classifier.bias[0] += self.shift
+            if self.shift == 14:
+                net.module_.classifier.weight.fill_(3e38)
         if self.shift == 13:
             raise RuntimeError("too much")
         return net
@@ -97,6 +99,14 @@ def test_weights_that_are_not_finite(unlearner, X, y, shift):
     before = bias_of(unlearner.net_)
     with pytest.raises(DivergenceError, match=r"classifier.bias is no longer finite"):
         unlearner.set_params(shift=shift).unlearn(X, y, forget=[0])
+    assert bias_of(unlearner.net_) == before
+    assert unlearner.records_ == []
+
+
+def test_weights_whose_output_is_not_finite(unlearner, X, y):
+    before = bias_of(unlearner.net_)
+    with pytest.raises(DivergenceError, match="output for rows to forget is not finite"):
+        unlearner.set_params(shift=14).unlearn(X, y, forget=[0])
     assert bias_of(unlearner.net_) == before
     assert unlearner.records_ == []
 

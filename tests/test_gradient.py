@@ -312,6 +312,14 @@ def test_what_is_stored_with_a_row_stays_with_it(data):
 # History, callbacks and stopping.
 
 
+@pytest.mark.parametrize(
+    "bad", [3, "early", ("name", 3), (Callback(), "name"), int, ("a", "b", "c")]
+)
+def test_what_is_no_callback(data, bad):
+    with pytest.raises(TypeError, match=r"`callbacks` holds .* expected skorch callbacks"):
+        unlearn(make_module(), data, callbacks=[bad])
+
+
 def test_history(data):
     module, recorder = make_module(), Recorder()
     expected = copy.deepcopy(module).train()

@@ -160,6 +160,31 @@ def test_a_training_that_diverges(net, X, y):
         train_estimator(net, X, y, CLASSES, seed=0)
 
 
+class Enormous(torch.nn.Module):
+    """Gives numbers that are not finite, once it is trained, though its weights are."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = torch.nn.Linear(4, 3)
+        self.passes = 0
+
+    def forward(self, x):
+        self.passes += self.training
+        return self.linear(x) if self.training or not self.passes else self.linear(x) * 1e38 * 1e3
+
+
+def test_a_training_that_ends_in_numbers_that_are_not_finite(X, y):
+    net = NeuralNetClassifier(
+        Enormous,
+        criterion=torch.nn.CrossEntropyLoss,
+        train_split=None,
+        max_epochs=1,
+        verbose=0,
+    )
+    with pytest.raises(DivergenceError, match=r"output is not finite\. Scale the data"):
+        train_estimator(net, X, y, CLASSES, seed=0)
+
+
 def test_a_network_of_other_classes_is_not_trained(net, X, y):
     listener = Listener()
     net.set_params(callbacks=[listener])

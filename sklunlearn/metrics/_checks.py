@@ -197,7 +197,7 @@ def check_fraction(value, name):
         expected = "a fraction from 0 to 1 (divide percentages by 100)"
         # A weighted mean of ones may be a rounding above 1.
         check_number(value, name, -1e-9, 1 + 1e-9, expected)
-    return float(value)
+    return float(np.clip(value, 0, 1))  # nan stays nan
 
 
 def check_base(base):

@@ -80,6 +80,8 @@ def zero_retrain_forgetting(proba, proba_random):
     if not proba_random.size:
         why = f"`proba_random` has shape {proba_random.shape}"
         return undefined("zero_retrain_forgetting", why)
+    # In half precision they sum to 1 only nearly, and the divergence could be below 0.
+    proba, proba_random = (p / p.sum(axis=-1, keepdims=True) for p in (proba, proba_random))
     middle = (proba + proba_random) / 2
     divergence = (rel_entr(proba, middle) + rel_entr(proba_random, middle)).sum(axis=-1) / 2
     return float(1 - divergence.mean() / np.log(2))

@@ -219,9 +219,14 @@ class CertifiedUnlearner(BaseUnlearner):
         super()._restart()
         if hasattr(self, "fitted_heads_"):  # not yet, when `fit` is about to make them
             self.heads_ = self.fitted_heads_
-            net, head = net_with_head(self.net_, len(self.classes_))
-            set_weights(head, self.heads_.weights)
-            self.net_ = resume_training(net, self.net_)
+
+    def _original_net(self):
+        original = super()._original_net()
+        if not hasattr(self, "fitted_heads_"):
+            return original
+        net, head = net_with_head(original, len(self.classes_))
+        set_weights(head, self.fitted_heads_.weights)
+        return resume_training(net, original)
 
     def _unlearn(self, start, X, y, forget):
         net, head = net_with_head(start, len(self.classes_))

@@ -87,6 +87,7 @@ def test_h_mean_is_zero_where_nothing_was_forgotten_or_kept():
     assert h(0.0, 0.9, 0.0) == 0
     assert h(0.9, 0.9, 0.0) == 0
     assert h(0.0, 1.0, 1.0) == 1
+    assert h(-1e-10, 0.0, -1e-10) == 0  # as rounding may leave them
 
 
 def test_nan_of_an_empty_group_stays_nan():

@@ -181,3 +181,12 @@ Z, Y = np.eye(4), np.array([0, 1, 0, 1])
 def test_bad_input(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_probabilities_in_half_precision_stay_within_the_bounds():
+    half = np.random.default_rng(0).dirichlet(np.ones(3), size=50).astype(np.float16)
+    assert (half.astype(float).sum(axis=1) > 1).any()
+    nothing = np.zeros_like(half)
+    p, q = np.hstack([half, nothing]), np.hstack([nothing, half])
+    for i in range(50):
+        assert zero_retrain_forgetting(p[i : i + 1], q[i : i + 1]) == pytest.approx(0, abs=1e-12)
