@@ -139,7 +139,7 @@ def test_an_interrupted_run_goes_on_where_it_was(method, frozen, X, y, folder):
             callbacks=[("stop", EarlyStopping("train_loss", patience=2, load_best=True))]
         ),
     ],
-    ids=str,
+    ids=["skip", "noise", "resample", "reinitialize", "clipped", "parts", "rate", "stop"],
 )
 def test_what_changes_in_a_run_comes_back(method, frozen, X, y, folder):
     method.set_params(estimator=frozen, max_epochs=5, random_state=1)
@@ -238,7 +238,7 @@ def fit(net, X, y, interrupted_at=None, make=NegGradUnlearner):
         {"callbacks": [("stop", EarlyStopping("train_loss", load_best=True, patience=2))]},
         {"module": Noisy, "callbacks": [("lr", LRScheduler("CosineAnnealingLR", T_max=7))]},
     ],
-    ids=str,
+    ids=["plain", "draws", "momentum", "rate", "stop", "cosine"],
 )
 def test_an_interrupted_training_goes_on_where_it_was(params, net, X, y, folder):
     if params.get("module") is Noisy:
