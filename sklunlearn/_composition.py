@@ -74,10 +74,14 @@ class BaseComposition(BaseUnlearner, _BaseComposition):
         if self.estimator is not None or not self.estimators:
             return self.estimator
         members = [member for _, member in check_members(self.estimators)]
-        for member in members:
-            if not is_frozen(member):
-                return member.estimator
-        return FrozenEstimator(_original_of(members[0].estimator))
+        own = [member.estimator for member in members if not is_frozen(member)]
+        brought = [estimator for estimator in own if estimator is not None]
+        if brought:
+            return brought[0]
+        # The others start where a frozen member did: else there would be nothing to merge.
+        frozen = [member.estimator for member in members if is_frozen(member)]
+        frozen.sort(key=lambda member: not hasattr(member, "fitted_"))  # released ones last
+        return FrozenEstimator(_original_of(frozen[0])) if frozen else None
 
     def _complete_fit(self, X, y):
         """Give each member the original network that it starts from."""

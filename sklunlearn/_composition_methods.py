@@ -11,7 +11,15 @@ from sklunlearn._training import split_pipeline
 from sklunlearn.embeddings import find_cut
 from sklunlearn.trainable import head_module
 
-__all__ = ["METHODS", "check_weights", "find_cuts", "find_parts", "get_weights", "vote"]
+__all__ = [
+    "METHODS",
+    "check_method",
+    "check_weights",
+    "find_cuts",
+    "find_parts",
+    "get_weights",
+    "vote",
+]
 
 
 def find_cuts(module, cut):
@@ -57,6 +65,31 @@ def get_weights(composition):
     if composition.weights is None:
         return np.full(sum(used), 1 / sum(used))
     return np.asarray(composition.weights, dtype=np.float64)[used]
+
+
+def check_method(composition):
+    """Raise a ValueError unless the method can do with the members and the parameters."""
+    names, method = composition._get_names(), composition.method
+    if reserved := sorted({"auto", "merged", "finetuned"}.intersection(names)):
+        raise ValueError(
+            f"The names {reserved} of members mean something else, as a donor or in `scores_`: "
+            "choose others."
+        )
+    encoder = composition.encoder
+    encoder = [encoder] if isinstance(encoder, str) else encoder
+    for donor in (*encoder, composition.head) if method == "graft" else ():
+        if donor not in ("auto", *names):
+            raise ValueError(f"{donor!r} is not a member: name one of {names}, or 'auto'.")
+    if method == "interpolate" and len(names) != 2:
+        raise ValueError(
+            f"method='interpolate' is between two members, got {names}: drop the others."
+        )
+    if method == "vote" and composition.finetune_epochs:
+        raise ValueError(
+            "method='vote' has no single network to fine-tune: set finetune_epochs=0, or use "
+            "another method."
+        )
+    check_weights(composition)
 
 
 def check_weights(composition):

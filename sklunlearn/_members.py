@@ -1,6 +1,7 @@
 """The members of a composition: what they may be, and whether their networks suit each other."""
 
 import itertools
+import warnings
 
 import numpy as np
 import torch
@@ -21,7 +22,10 @@ __all__ = [
     "have_same_ancestor",
     "is_frozen",
     "similarity_of_embeddings",
+    "warn_if_dissimilar",
 ]
+
+_LEAST_SIMILARITY = 0.8
 
 
 def is_frozen(member):
@@ -166,3 +170,16 @@ def similarity_of_embeddings(nets, rows, cut=None):
         cosine[(embeddings[i] == embeddings[j]).all(dim=1)] = 1  # also where both are zero
         similarity[i, j] = similarity[j, i] = cosine.mean().item()
     return similarity
+
+
+def warn_if_dissimilar(similarity):
+    """Warn of members, merged with each other, whose embeddings have little in common."""
+    least = similarity.min()
+    if least < _LEAST_SIMILARITY:
+        warnings.warn(
+            f"The members' embeddings of retain rows have a mean cosine similarity of only "
+            f"{least:.2f} (see `compatibility_`): below {_LEAST_SIMILARITY}, layers of one hardly "
+            "make sense of what layers of another give them. Unlearn with a smaller `lr`, or "
+            "fine-tune with `finetune_epochs`.",
+            stacklevel=2,
+        )

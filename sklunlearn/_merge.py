@@ -199,7 +199,7 @@ def recalibrate(net, rows):
         layer.momentum = None  # the mean of all batches, each with the same weight
         layer.train()
     with torch.no_grad():
-        for batch in rows.batches(256, device_of(net)):
+        for batch in rows.batches(max(2, rows.at_once(256)), device_of(net)):
             net.infer(batch.X)
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum

@@ -5,8 +5,10 @@ import torch
 
 from sklunlearn._data import Rows
 from sklunlearn._nets import cross_entropy_of, forward, logits_of
+from sklunlearn._validation import check_X_y, encode_labels
+from sklunlearn.requests import check_forget
 
-__all__ = ["MergeRows", "best_compromise", "best_forgetter", "best_retainer"]
+__all__ = ["MergeRows", "best_compromise", "best_forgetter", "best_retainer", "check_held_out"]
 
 
 class MergeRows:
@@ -50,6 +52,27 @@ def _sample(X, y, mask, max_rows):
     # In random order also where all are taken: batches should be alike.
     chosen = np.random.permutation(np.flatnonzero(mask))[:max_rows]  # noqa: NPY002
     return Rows(X, y, chosen)
+
+
+def check_held_out(composition, X, y, forget):
+    """Rows, class indices and forget mask of held-out rows; None if there are none.
+
+    Raises what :func:`sklunlearn._validation.check_X_y` and :func:`check_forget` do, with a note
+    that names the arguments.
+    """
+    if X is None:
+        if y is not None or forget is not None:
+            raise ValueError("`y_val` and `forget_val` describe `X_val`: pass that too.")
+        return None
+    try:
+        X, y = check_X_y(composition, X, y, reset=False)
+        y = encode_labels(y, composition.classes_)
+        if forget is None:
+            return X, y, np.zeros(len(y), dtype=bool)
+        return X, y, check_forget(forget, len(y))
+    except (TypeError, ValueError) as error:
+        error.add_note("This is about the held-out rows: `X_val`, `y_val`, `forget_val`.")
+        raise
 
 
 def _right_and_loss(net, output, batch):

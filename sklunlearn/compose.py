@@ -12,7 +12,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklunlearn._composition import BaseComposition
 from sklunlearn._composition_methods import (
     METHODS,
-    check_weights,
+    check_method,
     find_cuts,
     find_parts,
     vote,
@@ -23,14 +23,13 @@ from sklunlearn._members import (
     check_descend_from,
     have_same_ancestor,
     similarity_of_embeddings,
+    warn_if_dissimilar,
 )
-from sklunlearn._merge_rows import MergeRows
+from sklunlearn._merge_rows import MergeRows, check_held_out
 from sklunlearn._nets import resume_training
 from sklunlearn._seeding import draw_seed
 from sklunlearn._training import split_pipeline, transform
-from sklunlearn._validation import check_X_y, encode_labels
 from sklunlearn.base import BaseUnlearner
-from sklunlearn.requests import check_forget
 from sklunlearn.saliency import SaliencyMask
 from sklunlearn.trainable import TRAINABLE
 from sklunlearn.unlearners.finetune import FineTuneUnlearner
@@ -41,8 +40,6 @@ __all__ = ["ComposedUnlearner"]
 # statistics and to score, and for the similarity of embeddings.
 _MAX_ROWS = 2048
 _MAX_EMBEDDED = 32
-
-_LEAST_SIMILARITY = 0.8
 
 
 class ComposedUnlearner(BaseComposition):
@@ -74,7 +71,8 @@ class ComposedUnlearner(BaseComposition):
         How the networks become one.
     estimator : skorch classifier, Pipeline, FrozenEstimator or None, default=None
         What learns; see :class:`sklunlearn.base.BaseUnlearner`. None: what the first member that
-        is not frozen learns with; if all are frozen, their original model.
+        brings something learns with; if none does, the original model of a frozen member; if none
+        is frozen, a default network.
     encoder : str or list of str, default="auto"
         For "graft": the member that the layers before the cut come from. "auto": that of the
         highest retain accuracy. A list names one member for each part before the last cut.
@@ -439,53 +437,12 @@ class ComposedUnlearner(BaseComposition):
         self.compatibility_["embedding_similarity"] = similarity
         names = self._get_names()
         merged = [i for i, name in enumerate(names) if name in getattr(self, "donors_", names)]
-        least = similarity[np.ix_(merged, merged)].min()
-        if least < _LEAST_SIMILARITY:
-            warnings.warn(
-                f"The members' embeddings of retain rows have a mean cosine similarity of only "
-                f"{least:.2f} (see `compatibility_`): below {_LEAST_SIMILARITY}, layers of one "
-                "hardly make sense of what layers of another give them. Unlearn with a smaller "
-                "`lr`, or fine-tune with `finetune_epochs`.",
-                stacklevel=2,
-            )
+        warn_if_dissimilar(similarity[np.ix_(merged, merged)])
 
     def _check_composition(self):
         """Raise an error unless the members, and what is said of them, make sense."""
         super()._check_composition()
-        names = self._get_names()
-        if reserved := sorted({"auto", "merged", "finetuned"}.intersection(names)):
-            raise ValueError(
-                f"The names {reserved} of members mean something else, as a donor or in `scores_`: "
-                "choose others."
-            )
-        encoder = [self.encoder] if isinstance(self.encoder, str) else self.encoder
-        for donor in (*encoder, self.head) if self.method == "graft" else ():
-            if donor not in ("auto", *names):
-                raise ValueError(f"{donor!r} is not a member: name one of {names}, or 'auto'.")
-        if self.method == "interpolate" and len(names) != 2:
-            raise ValueError(
-                f"method='interpolate' is between two members, got {names}: drop the others."
-            )
-        if self.method == "vote" and self.finetune_epochs:
-            raise ValueError(
-                "method='vote' has no single network to fine-tune: set finetune_epochs=0, or use "
-                "another method."
-            )
-        check_weights(self)
+        check_method(self)
 
     def _get_held_out(self):
-        """Rows, class indices and forget mask of the held-out rows; None if there are none."""
-        X, y, forget = getattr(self, "_held_out", (None, None, None))
-        if X is None:
-            if y is not None or forget is not None:
-                raise ValueError("`y_val` and `forget_val` describe `X_val`: pass that too.")
-            return None
-        try:
-            X, y = check_X_y(self, X, y, reset=False)
-            y = encode_labels(y, self.classes_)
-            if forget is None:
-                return X, y, np.zeros(len(y), dtype=bool)
-            return X, y, check_forget(forget, len(y))
-        except (TypeError, ValueError) as error:
-            error.add_note("This is about the held-out rows: `X_val`, `y_val`, `forget_val`.")
-            raise
+        return check_held_out(self, *getattr(self, "_held_out", (None, None, None)))

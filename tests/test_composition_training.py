@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback
 
-from sklunlearn import ComposedUnlearner, FineTuneUnlearner
+from sklunlearn import BoundaryUnlearner, ComposedUnlearner, FineTuneUnlearner
 from sklunlearn.networks import MLP
 
 
@@ -165,3 +165,14 @@ def test_the_merged_network_can_be_trained_on(composed, X, y, forget):
     before = state(composed.net_)
     net = copy.deepcopy(composed.net_).partial_fit(torch.as_tensor(X), torch.as_tensor(y))
     assert (state(net)["head.bias"] != before["head.bias"]).any()
+
+
+def test_a_member_without_a_network_starts_where_a_frozen_one_did(trained_net, X, y, forget):
+    frozen = BoundaryUnlearner(FrozenEstimator(trained_net), random_state=0)
+    frozen.fit(X, y, forget=forget)
+    members = [("new", FineTuneUnlearner(max_epochs=1)), ("old", FrozenEstimator(frozen))]
+    composed = ComposedUnlearner(members, method="task_arithmetic", random_state=0)
+    composed.fit(X, y, forget=forget)
+    assert composed.fitted_ is trained_net
+    assert composed.named_estimators_["new"].fitted_ is trained_net
+    assert composed.compatibility_["same_ancestor"] is True

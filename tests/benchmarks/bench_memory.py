@@ -2,7 +2,7 @@
 
 Two processes: one that only loads torch, and one that forgets a tenth of the images of a folder,
 loaded with ``lazy=True``. Goal: at most 600 MB between their peaks (resident size). The same for a
-memory map of bytes that holds the same images.
+memory map of bytes that holds the same images, whose pages count as resident once they are read.
 """
 
 import argparse
@@ -24,7 +24,7 @@ if what != "idle":
     import numpy as np
     from sklearn.frozen import FrozenEstimator
     from skorch import NeuralNetClassifier
-    from sklunlearn import BoundaryUnlearner, NegGradUnlearner, SSDUnlearner
+    from sklunlearn import BoundaryUnlearner
     from sklunlearn.datasets import load_image_folder
     from sklunlearn.networks import SmallCNN
     if what == "memory map":
