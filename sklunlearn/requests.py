@@ -152,7 +152,7 @@ def forget_mask(
     return select(y, metadata, X, asked, embedding=embedding, stacklevel=3)
 
 
-def check_forget(forget, n_samples, *, allow_all=True, allow_none=False):
+def check_forget(forget, n_samples, *, allow_all=True, allow_none=False, name="forget"):
     """Turn a mask or row indices into a boolean mask, or say what is wrong with them.
 
     Parameters
@@ -166,6 +166,8 @@ def check_forget(forget, n_samples, *, allow_all=True, allow_none=False):
         Whether all rows may be forgotten.
     allow_none : bool, default=False
         Whether no row may be forgotten.
+    name : str, default="forget"
+        What error messages call it.
 
     Returns
     -------
@@ -188,33 +190,33 @@ def check_forget(forget, n_samples, *, allow_all=True, allow_none=False):
     """
     kinds = f"a boolean mask of shape ({n_samples},) or an array of integer row indices"
     if forget is None:
-        raise TypeError(f"`forget` is required: pass {kinds}. Got None.")
+        raise TypeError(f"`{name}` is required: pass {kinds}. Got None.")
     forget = np.asarray(forget)
     if forget.ndim != 1:
         raise ValueError(
-            f"`forget` must be one-dimensional, got shape {forget.shape}: pass {kinds}."
+            f"`{name}` must be one-dimensional, got shape {forget.shape}: pass {kinds}."
         )
     if forget.dtype == bool:
         if len(forget) != n_samples:
             raise ValueError(
-                f"`forget` is a boolean mask of {len(forget)} rows, but the data has {n_samples} "
+                f"`{name}` is a boolean mask of {len(forget)} rows, but the data has {n_samples} "
                 "rows: pass one value a row."
             )
         mask = forget.copy()
     elif len(forget) == 0:
         mask = np.zeros(n_samples, dtype=bool)
     elif np.issubdtype(forget.dtype, np.integer):
-        mask = _mask_of_indices(forget, n_samples)
+        mask = _mask_of_indices(forget, n_samples, name)
     else:
-        raise TypeError(f"`forget` has dtype {forget.dtype}, expected bool or int: pass {kinds}.")
+        raise TypeError(f"`{name}` has dtype {forget.dtype}, expected bool or int: pass {kinds}.")
     if not mask.any() and not allow_none:
         raise ValueError(
-            "`forget` marks no row: mark at least one row to forget. In model selection, every "
+            f"`{name}` marks no row: mark at least one row to forget. In model selection, every "
             "training fold needs one."
         )
     if mask.all() and not allow_all:
         raise ValueError(
-            f"`forget` marks all {n_samples} rows: no retain rows are left, and this needs some. "
+            f"`{name}` marks all {n_samples} rows: no retain rows are left, and this needs some. "
             "Mark fewer rows."
         )
     return mask
@@ -262,11 +264,11 @@ def check_group_leakage(forget, groups, *, on_leakage="warn"):
     return _keep_together(mask, groups, on_leakage, stacklevel=3)
 
 
-def _mask_of_indices(indices, n_samples):
+def _mask_of_indices(indices, n_samples, name):
     out_of_range = indices[(indices < 0) | (indices >= n_samples)]
     if len(out_of_range):
         raise ValueError(
-            f"`forget` holds the index {out_of_range[0]}, but the data has {n_samples} rows: "
+            f"`{name}` holds the index {out_of_range[0]}, but the data has {n_samples} rows: "
             f"indices go from 0 to {n_samples - 1}."
         )
     mask = np.zeros(n_samples, dtype=bool)
@@ -274,12 +276,12 @@ def _mask_of_indices(indices, n_samples):
     if mask.sum() < len(indices):
         if len(indices) == n_samples and indices.max() <= 1:
             raise ValueError(
-                "`forget` holds integers, which are row indices, but looks like a 0/1 mask of the "
-                f"{n_samples} rows: pass `forget.astype(bool)`."
+                f"`{name}` holds integers, which are row indices, but looks like a 0/1 mask of the "
+                f"{n_samples} rows: pass `{name}.astype(bool)`."
             )
         values, counts = np.unique(indices, return_counts=True)
         raise ValueError(
-            f"`forget` repeats the row index {values[counts > 1][0]}: pass each index once, as "
-            "`np.unique(forget)` does."
+            f"`{name}` repeats the row index {values[counts > 1][0]}: pass each index once, as "
+            f"`np.unique({name})` does."
         )
     return mask

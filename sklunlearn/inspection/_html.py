@@ -13,7 +13,7 @@ __all__ = ["make_fragment", "make_page"]
 # Metric, what it is called, and how to read it.
 _ROWS = [
     ("forget_accuracy", "Accuracy on the forgotten rows", "good: as retrained"),
-    ("forget_accuracy_test", "Accuracy on unseen rows of the forgotten classes", ""),
+    ("forget_accuracy_test", "Accuracy on unseen rows of what was forgotten", ""),
     ("retain_accuracy", "Accuracy on the retained rows", "good: as retrained"),
     ("test_accuracy", "Accuracy on test rows", "good: as retrained"),
     ("js_forget", "JS divergence from retrained, forgotten rows", "bits; good: as retrained"),
@@ -143,7 +143,9 @@ def _table(report):
         found = [scores.get((metric, model)) for model in models]
         if not any(row is not None for row in found):
             continue
-        if metric == "test_accuracy" and report.about["classes"]:
+        if metric == "test_accuracy" and report.about["is_unseen_marked"]:
+            name = name.replace("test rows", "the other test rows")
+        elif metric == "test_accuracy" and report.about["classes"]:
             name += " of the other classes"
         digits = 0 if metric == "relearn_steps" else 3
         cells = [

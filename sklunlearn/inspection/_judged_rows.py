@@ -6,8 +6,9 @@ import torch
 from sklunlearn._nets import cross_entropy_of, forward, probabilities_of
 from sklunlearn._validation import check_X_y, encode_labels
 from sklunlearn.inspection._models import rows_of
+from sklunlearn.requests import check_forget
 
-__all__ = ["codes_of", "forgotten_classes", "matched_rows", "outputs_of"]
+__all__ = ["codes_of", "forgotten_classes", "matched_rows", "outputs_of", "unseen_of_forgotten"]
 
 
 def outputs_of(model, X, y):
@@ -35,11 +36,40 @@ def forgotten_classes(y, forget):
     return np.setdiff1d(y[forget], y[~forget])
 
 
-def matched_rows(y, forget, y_test, rng):
+def unseen_of_forgotten(forget_test, y_test, gone, classes):
+    """Mask of the test rows that are of what was forgotten.
+
+    Parameters
+    ----------
+    forget_test : array-like of shape (n_test,), dtype bool, or of row indices, or None
+        As the user marks them. None: the rows of the forgotten classes.
+    y_test : ndarray of shape (n_test,)
+        Class indices.
+    gone : ndarray of shape (n_gone,)
+        Class indices of the forgotten classes.
+    classes : ndarray of shape (n_classes,)
+        What the user calls the classes.
+    """
+    of_gone = np.isin(y_test, gone)
+    if forget_test is None:
+        return of_gone
+    marked = check_forget(forget_test, len(y_test), name="forget_test")
+    if (left := of_gone & ~marked).any():
+        raise ValueError(
+            f"`forget_test` leaves out {left.sum()} of the test rows of class "
+            f"{classes[y_test[left][0]]}, all of which was forgotten: mark these too."
+        )
+    return marked
+
+
+def matched_rows(y, forget, y_test, rng, eligible=None):
     """Forget rows and test rows with the same shares of the classes, as indices.
 
-    As many test rows as there are for that. Forget rows of classes that have none are left out.
+    As many test rows as there are for that, of those that the mask `eligible` marks, or of all.
+    Forget rows of classes that have none are left out.
     """
+    if eligible is not None:
+        y_test = np.where(eligible, y_test, -1)
     labels, wanted = np.unique(y[forget], return_counts=True)
     there = np.array([np.sum(y_test == label) for label in labels])
     labels, wanted, there = labels[there > 0], wanted[there > 0], there[there > 0]

@@ -12,6 +12,7 @@ from sklunlearn.inspection._judged_rows import (
     forgotten_classes,
     matched_rows,
     outputs_of,
+    unseen_of_forgotten,
 )
 from sklunlearn.inspection._report_models import (
     check_models,
@@ -149,6 +150,7 @@ def unlearning_report(
     X=None,
     y=None,
     forget=None,
+    forget_test=None,
     reference=None,
     probe=True,
     relearning=False,
@@ -172,6 +174,11 @@ def unlearning_report(
         retain. Without them, the report says nothing of forgetting.
     forget : array-like of shape (n_samples,), dtype bool, or of row indices, default=None
         Which of those were to be forgotten. Needed with `X`.
+    forget_test : array-like of shape (n_test,), dtype bool, or of row indices, default=None
+        Which test rows are of what was forgotten, such as other images of a retired device. The
+        membership attack compares the forget rows with these only. None: those of the classes
+        that were forgotten, and for the attack test rows of the same classes as the forget rows,
+        whatever else they are.
     reference : BaseUnlearner or list of BaseUnlearner, default=None
         Networks that never saw the forget rows, such as a `RetrainUnlearner` after the same
         request. Two or more, with different seeds, tell how far retrained networks are from each
@@ -216,7 +223,7 @@ def unlearning_report(
     resampling adds to it; that of few rows is too narrow; and where all rows agree it has no width.
 
     A class is forgotten if all of its rows in `X` are. Test accuracy is then that on the test rows
-    of the other classes.
+    of the other classes, and with `forget_test` that on the rows that this does not mark.
 
     The verdict calls an accuracy different from the retrained network's if the interval of the
     difference does not hold 0 and the difference is worth more than three rows; a membership AUC,
@@ -271,6 +278,11 @@ def unlearning_report(
             "`X`, `y` and `forget` belong together: pass the rows that were given to `unlearn`, "
             "their labels and the mask, or none of them."
         )
+    if X is None and forget_test is not None:
+        raise ValueError(
+            "`forget_test` says which test rows are of what was forgotten, but not what that was: "
+            "pass `X`, `y` and `forget` too."
+        )
     classes = unlearner.classes_
     test = {name: [outputs_of(m, X_test, y_test) for m in of] for name, of in models.items()}
     y_test = codes_of(unlearner, X_test, y_test)
@@ -284,6 +296,8 @@ def unlearning_report(
         "classes": [],
         "n_forget": 0,
         "n_forget_of_kept_classes": 0,
+        "n_unseen_of_kept_classes": 0,
+        "is_unseen_marked": forget_test is not None,
         "n_retain": 0,
         "is_unchanged": False,
         "chance": float(np.bincount(y_test).max() / len(y_test)),
@@ -297,11 +311,12 @@ def unlearning_report(
         y = codes_of(unlearner, X, y)
         forget = check_forget(forget, len(y))
         gone_classes = forgotten_classes(y, forget)
-        gone = np.isin(y_test, gone_classes)
+        gone = unseen_of_forgotten(forget_test, y_test, gone_classes, classes)
         about |= {
             "classes": classes[gone_classes].tolist(),
             "n_forget": int(forget.sum()),
             "n_forget_of_kept_classes": int(np.sum(forget & ~np.isin(y, gone_classes))),
+            "n_unseen_of_kept_classes": int(np.sum(gone & ~np.isin(y_test, gone_classes))),
             "n_retain": int((~forget).sum()),
         }
         if "original" in train:
@@ -312,7 +327,9 @@ def unlearning_report(
         about["remarks"] += count_remarks(models, about["n_forget"])
         if not gone.all():
             about["chance"] = float(np.bincount(y_test[~gone]).max() / (~gone).sum())
-        members, others = matched_rows(y, forget, y_test, np.random.default_rng([seed, 9]))
+        eligible = None if forget_test is None else gone
+        rng = np.random.default_rng([seed, 9])
+        members, others = matched_rows(y, forget, y_test, rng, eligible)
         if len(members) and len(others):
             losses = {
                 name: [

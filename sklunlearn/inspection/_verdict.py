@@ -176,7 +176,11 @@ class _Reader:
         if value is None:
             yield Finding("note", "There are no test rows of what was to be kept.")
             return
-        where = "On test rows" + " of the other classes" * bool(self.about["classes"])
+        where = "On test rows"
+        if self.about["is_unseen_marked"]:
+            where = "On the other test rows"
+        elif self.about["classes"]:
+            where += " of the other classes"
         gap = self._get("test_accuracy", "unlearned gap")
         if gap is None:
             original = self._get("test_accuracy", "original")
@@ -195,10 +199,8 @@ class _Reader:
         if self._get(metric, "unlearned gap") is None:
             original = self._get(metric, "original")
             beside = "" if original is None else f"; the original is in {_percent(original)}"
-            # The unseen rows are of forgotten classes only; so may be the forgotten rows, or none.
-            never = bool(self.about["classes"]) and (
-                metric == "forget_accuracy_test" or not self.about["n_forget_of_kept_classes"]
-            )
+            which = "unseen" if metric == "forget_accuracy_test" else "forget"
+            never = not self.about[f"n_{which}_of_kept_classes"]
             target = (
                 "A retrained network is normally never right there."
                 if never
@@ -264,8 +266,10 @@ class _Reader:
         if auc is None:
             yield Finding(
                 "note",
-                "There are no test rows of the classes of the forgotten rows: a membership attack "
-                "has nothing to compare these with.",
+                "There are no test rows "
+                + "of what was forgotten " * self.about["is_unseen_marked"]
+                + "of the classes of the forgotten rows: a membership attack has nothing to "
+                "compare these with.",
             )
             return
         chance = f"a standard deviation of {noise.value:.3f} by chance"

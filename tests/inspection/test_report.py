@@ -331,7 +331,8 @@ def made_up(**changed):
         columns=["metric", "model", "value", "low", "high", "n"],
     )
     about = {"n_references": 3, "n_forget": 200, "classes": [], "chance": 0.1, "remarks": []}
-    about["n_forget_of_kept_classes"] = 200
+    about |= {"n_forget_of_kept_classes": 200, "n_unseen_of_kept_classes": 0}
+    about["is_unseen_marked"] = False
     return scores, about | {"confidence": 0.95, "method": "made up", "is_unchanged": False}
 
 
@@ -425,6 +426,39 @@ def test_random_rows(unlearner, retrained, flowers, judge):
     assert report.about["n_forget"] == 15
     assert "forget_accuracy_test" not in set(report.scores["metric"])
     assert any("Only 15 rows" in finding.text for finding in report.verdict)
+
+
+def test_marked_test_rows_are_those_of_the_same_kind(unlearner, retrained, flowers, unseen, judge):
+    X, y, _ = flowers
+    X_test, y_test = unseen
+    forget, marked = X[:, 0] > 4.5, X_test[:, 0] > 4.5  # long petals, of two of the classes
+    assert 1 < len(set(y[forget])) < len(set(y))
+    for model in (unlearner, retrained):
+        model.unlearn(X, y, forget=forget)
+    report = judge(unlearner, retrained, forget=forget, forget_test=np.flatnonzero(marked))
+    right = unlearner.predict(X_test) == y_test
+    score = values(report)
+    assert score["forget_accuracy_test", "unlearned"] == pytest.approx(right[marked].mean())
+    assert score["test_accuracy", "unlearned"] == pytest.approx(right[~marked].mean())
+    # The attack sees marked rows only: each loss it compares with is that of one of them.
+    proba = unlearner.predict_proba(X_test)
+    losses = -np.log(proba[np.arange(75), np.searchsorted(unlearner.classes_, y_test)])
+    others = report.losses["unlearned"][1]
+    assert all(np.isclose(losses[marked], loss).any() for loss in others)
+    unmarked = judge(unlearner, retrained, forget=forget).losses["unlearned"][1]
+    assert len(others) < len(unmarked)
+    assert not all(np.isclose(losses[marked], loss).any() for loss in unmarked)
+    texts = " ".join(finding.text for finding in report.verdict)
+    assert "On the other test rows" in texts
+    assert "normally never right" not in texts
+    assert "the other test rows" in report.to_html()
+
+
+def test_marked_test_rows_of_other_classes(unlearner, flowers, judge, unseen):
+    report = judge(unlearner, forget=np.flatnonzero(flowers[1] == "setosa")[:9], forget_test=[74])
+    assert unseen[1][74] != "setosa"
+    assert report.losses == {}
+    assert any("test rows of what was forgotten" in finding.text for finding in report.verdict)
 
 
 def test_all_rows(unlearner, flowers, unseen, judge):
@@ -529,6 +563,10 @@ def test_plot(unlearner, retrained, unseen, judge):
         ({"forget": None}, ValueError, "belong together"),
         ({"forget": [0, 99]}, ValueError, "index 99"),
         ({"forget": np.zeros(75, dtype=bool)}, ValueError, "marks no row"),
+        ({"forget_test": [0, 99]}, ValueError, "`forget_test` holds the index 99"),
+        ({"forget_test": [True]}, ValueError, "`forget_test` is a boolean mask of 1 rows"),
+        ({"forget_test": [0]}, ValueError, "leaves out 25 of the test rows of class virginica"),
+        ({"X": None, "y": None, "forget": None, "forget_test": [0]}, ValueError, "pass `X`, `y`"),
         ({"y": np.array(["rose"] * 75)}, ValueError, "not classes of the network"),
         ({"y_test": np.array([1] * 75)}, ValueError, "not classes of the network"),
         ({"X_test": np.zeros((75, 3))}, ValueError, "features"),
