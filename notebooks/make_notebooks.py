@@ -60,6 +60,7 @@ def _text(notebook):
 
 
 def main(arguments=None):
+    """Write the notebooks, or compare them with what the scripts make."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="write nothing, end with 1 if stale")
     check = parser.parse_args(arguments).check
