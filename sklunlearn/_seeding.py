@@ -3,12 +3,16 @@
 import contextlib
 import numbers
 import random
+import threading
 
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
-__all__ = ["RandomStream", "draw_seed", "isolated_random_state"]
+__all__ = ["RandomStream", "draw_seed", "global_states", "isolated_random_state"]
+
+# The states are those of the process: threads that train must take turns.
+_ONE_AT_A_TIME = threading.RLock()
 
 
 def draw_seed(random_state):
@@ -24,22 +28,36 @@ def isolated_random_state(seed):
 
     Networks draw from the global states (initial weights, dropout, shuffling), so that a
     generator passed by hand could not reach every draw. On exit, also by an exception, the states
-    are what they were on entry.
+    are what they were on entry. As all threads of a process share these states, only one thread at
+    a time is inside; others wait.
 
     Parameters
     ----------
     seed : int or None
         Seed of the states inside; None takes entropy from the operating system.
     """
-    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else []
-    try:
-        with torch.random.fork_rng(devices=devices):
-            _set_seed(seed)
-            yield
-    finally:
-        np.random.set_state(numpy_state)  # noqa: NPY002
-        random.setstate(python_state)
+    with _ONE_AT_A_TIME:
+        python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
+        devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else []
+        try:
+            with torch.random.fork_rng(devices=devices):
+                _set_seed(seed)
+                yield
+        finally:
+            np.random.set_state(numpy_state)  # noqa: NPY002
+            random.setstate(python_state)
+
+
+def global_states():
+    """The global random states on the CPU, to see whether they are equal: has anything been drawn?
+
+    Returns
+    -------
+    states : tuple
+    """
+    _, key, position, *gauss = np.random.get_state()  # noqa: NPY002
+    torch_state = torch.get_rng_state().numpy().tobytes()
+    return random.getstate(), (key.tobytes(), position, *gauss), torch_state
 
 
 class RandomStream:

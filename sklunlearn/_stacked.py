@@ -18,7 +18,7 @@ from sklunlearn._nets import (
     shallow_copy,
     weights_digest,
 )
-from sklunlearn._seeding import RandomStream, draw_seed, isolated_random_state
+from sklunlearn._seeding import RandomStream, draw_seed, global_states, isolated_random_state
 from sklunlearn._stackable import (
     NotStackable,
     check_net,
@@ -218,10 +218,12 @@ class _Stack:
                     raise NotStackable("the runs differ in their number of steps")
                 if n_steps == {0}:
                     break
-                losses, sizes = [], []
+                losses, sizes, states = [], [], global_states()
                 for batches in zip(*(bundle.batches for bundle in self.bundles), strict=True):
                     losses.append(self._step([X for X, _ in batches]))
                     sizes.append(len(batches[0][1]))
+                if global_states() != states:  # alone, each run would draw for itself
+                    raise NotStackable("the steps draw random numbers, once for all networks")
                 self._losses.append(torch.stack(losses).double().cpu().numpy())
                 self._batch_sizes.append(sizes)
                 self._seconds.append((time.time() - began) / len(self.owner))
@@ -238,8 +240,8 @@ class _Stack:
         run = copy_net(bundle.run)
         named = dict(run.module_.named_parameters())
         with torch.no_grad():
-            for name, part in self._parts(self.weights[i]).items():
-                named[name].copy_(part)
+            for name, part in self._parts(self.weights).items():
+                named[name].copy_(part[i])
         self._write_history(run.history, i)
         unlearner._finish(run)
         for name in set(vars(unlearner)) - bundle.known:  # as after any run
@@ -265,10 +267,10 @@ class _Stack:
             columns.append({name: tensor for name, (tensor, _) in found.items()})
             dims.append({name: dim for name, (_, dim) in found.items()})
 
-        def loss_of(weights, scalars, X, columns):
+        def loss_of(parts, scalars, X, columns):
             unlearner = shallow_copy(self._first.leader)
             vars(unlearner).update(scalars)
-            output = functional_call(self._module, self._parts(weights), (X,))
+            output = functional_call(self._module, parts, (X,))
             halves = [_make_batch(some) if some else None for some in columns]
             taken = [half for half in halves if half is not None]
             sizes = [len(half) for half in taken]
@@ -277,16 +279,19 @@ class _Stack:
                 half.X, half.logits = part, of_part
             return unlearner._loss(_NoModule(), *halves)
 
-        weights = self.weights.requires_grad_()
-        in_dims = (0, dict.fromkeys(self._scalars, 0), X_dim, dims)
+        parts = {name: part.requires_grad_() for name, part in self._parts(self.weights).items()}
+        in_dims = (dict.fromkeys(parts, 0), dict.fromkeys(self._scalars, 0), X_dim, dims)
         try:
-            losses = vmap(loss_of, in_dims)(weights, self._scalars, X, columns)
+            losses = vmap(loss_of, in_dims)(parts, self._scalars, X, columns)
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[0]
             raise NotStackable(f"torch.func.vmap refuses: {reason}") from error
-        (gradient,) = torch.autograd.grad(losses.sum(), weights)
+        gradients = torch.autograd.grad(losses.sum(), list(parts.values()), allow_unused=True)
+        if any(gradient is None for gradient in gradients):
+            # Alone, an optimizer leaves it as it is, without even a decay.
+            raise NotStackable("a weight that may be trained has no part in the loss")
         with torch.no_grad():
-            self.weights.requires_grad_(False)
+            gradient = torch.cat([gradient.flatten(1) for gradient in gradients], dim=1)
             if self._masks is not None:
                 gradient = gradient * self._masks
             if self._max_norm is not None:  # as torch.nn.utils.clip_grad_norm_
@@ -305,9 +310,10 @@ class _Stack:
         return torch.stack(tensors)[self._index], 0
 
     def _parts(self, weights):
-        parts = weights.split(self._sizes)
+        """Views of the weights of all networks, by the names of their parameters."""
+        parts = weights.split(self._sizes, dim=1)
         return {
-            name: part.view(shape)
+            name: part.view(len(weights), *shape)
             for (name, shape), part in zip(self._shapes.items(), parts, strict=True)
         }
 

@@ -296,6 +296,30 @@ class Counter(nn.Module):
         return x
 
 
+class Skipping(nn.Module):
+    """Leaves out its layer at random in the training, by other draws than torch's."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(6, 6)
+
+    def forward(self, x):
+        # Both ways depend on the weights: that some take no part would be another reason.
+        keep = not self.training or np.random.random() < 0.5  # noqa: NPY002
+        return x + (1.0 if keep else 0.01) * self.layer(x)
+
+
+class Idle(nn.Module):
+    """Weights that take part in evaluation alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(6, 6)
+
+    def forward(self, x):
+        return x if self.training else x + self.layer(x)
+
+
 def with_groups(net_params):
     return {"net_params": net_params, "optimizer": SGD}
 
@@ -336,6 +360,8 @@ def with_groups(net_params):
         (NegGradUnlearner, {}, {"layer": nn.Dropout(0.5)}, "dropout draws anew"),
         (NegGradUnlearner, {}, {"layer": nn.RReLU()}, "torch.func.vmap refuses: .*rrelu"),
         (NegGradUnlearner, {}, {"layer": Counter()}, "a layer keeps something of each batch"),
+        (NegGradUnlearner, {}, {"layer": Skipping()}, "the steps draw random numbers"),
+        (NegGradUnlearner, {}, {"layer": Idle()}, "a weight that may be trained has no part"),
     ],
 )
 def test_what_cannot_be_stacked(cls, params, net, reason, X, y, forget):
