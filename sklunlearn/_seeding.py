@@ -49,7 +49,7 @@ def isolated_random_state(seed):
 
 
 def global_states():
-    """The global random states on the CPU, to see whether they are equal: has anything been drawn?
+    """The global random states on the CPU: equal as long as nothing is drawn.
 
     Returns
     -------
