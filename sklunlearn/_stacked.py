@@ -9,7 +9,6 @@ import torch
 from torch.func import functional_call, vmap
 
 from sklunlearn._data import Batch, Rows, take
-from sklunlearn._devices import device_of
 from sklunlearn._nets import (
     check_finite_weights,
     copy_net,
@@ -18,18 +17,17 @@ from sklunlearn._nets import (
     shallow_copy,
     weights_digest,
 )
-from sklunlearn._seeding import RandomStream, draw_seed, global_states, isolated_random_state
+from sklunlearn._seeding import draw_seed, global_states, isolated_random_state
 from sklunlearn._stackable import (
     NotStackable,
     check_net,
-    check_run,
     check_stackable,
     largest_stack,
     optimizer_settings,
     stackable_params,
 )
+from sklunlearn._stacked_bundle import Bundle
 from sklunlearn._stacked_optimizers import make_stacked_optimizer
-from sklunlearn._steps import StepBatches
 from sklunlearn._training import transform
 from sklunlearn.exceptions import DivergenceError
 from sklunlearn.trainable import training_only
@@ -73,9 +71,13 @@ def unlearn_stacked(fitted, candidates, X, y, forget):
         requested_at = datetime.datetime.now(datetime.UTC)
         began = time.perf_counter()
         with isolated_random_state(seed):
-            pairs = _train(fitted, chunk, seed, X, y, forget)
+            places = _train(fitted, chunk, seed, X, y, forget)
         seconds = (time.perf_counter() - began) / len(chunk)
-        for unlearner, net in pairs:
+        for stack, position in places:
+            # One at a time, to be freed after its scores: so many objects at once would have
+            # Python look through all that there are, which takes a tenth of a search.
+            with isolated_random_state(seed):
+                unlearner, net = stack.network(position)
             if net is None:
                 yield None
                 continue
@@ -85,7 +87,7 @@ def unlearn_stacked(fitted, candidates, X, y, forget):
 
 
 def _train(fitted, candidates, seed, X, y, forget):
-    """Pairs of an unlearner and its new network; None where that is not finite."""
+    """Of each candidate, the stack that it was trained in, and its position there."""
     prepared = stackable_params(fitted)[1]
     bundles, owner = [], []
     for candidate in candidates:
@@ -95,55 +97,18 @@ def _train(fitted, candidates, seed, X, y, forget):
             leader = shallow_copy(fitted)
             vars(leader).update(candidate)
             known = [len(bundles)]
-            bundles.append(_Bundle(leader, before, seed, X, y, forget))
+            bundles.append(Bundle(leader, before, seed, X, y, forget))
         owner.append(bundles[known[0]])
-    structures = [bundle.structure() for bundle in owner]
-    networks = [None] * len(candidates)
+    found = {bundle: bundle.structure() for bundle in bundles}
+    structures = [found[bundle] for bundle in owner]
+    places = [None] * len(candidates)
     for structure in set(structures):
         chosen = [i for i, other in enumerate(structures) if other == structure]
         stack = _Stack([candidates[i] for i in chosen], [owner[i] for i in chosen])
         stack.train(fitted.max_epochs)
         for position, i in enumerate(chosen):
-            networks[i] = stack.network(position)
-    return networks
-
-
-class _Bundle:
-    """Runs that are prepared as one, by a leader: what it trains, on which rows, in which order."""
-
-    def __init__(self, leader, before, seed, X, y, forget):
-        self.leader, self.before = leader, before
-        self.start = leader.net_
-        self.known = set(vars(leader))
-        self._draws = RandomStream(seed)
-        with self._draws:
-            self.run, self.rows, self.masks = leader._open(self.start, X, y, forget)
-        check_run(leader, self.run)
-        self.batches = StepBatches(*self.rows, device_of(self.run))
-
-    def structure(self):
-        """What must be equal in all bundles of a stack."""
-        leader = self.leader
-        kept = {
-            name: value
-            for name, value in vars(leader).items()
-            # What `_prepare` found out, as far as it is no data: the loss may ask for it.
-            if name not in self.known and isinstance(value, str | Real | None)
-        }
-        kinds = [
-            (len(rows), sorted((n, v.dtype, v.shape) for n, v in rows.columns.items()))
-            for rows in self.rows
-        ]
-        masked = sorted(self.masks)
-        start = weights_digest(self.run)
-        return repr((kept, kinds, start, leader.updated_params_, masked, self.run.optimizer))
-
-    def start_epoch(self, epoch):
-        """Make ready the batches of an epoch; give their number."""
-        with self._draws:
-            self.leader._start_epoch(self.run, epoch, *self.rows)
-            self.batches.steps = list(self.leader._steps(epoch, *self.rows))
-        return len(self.batches.steps)
+            places[i] = stack, position
+    return places
 
 
 class _NoModule:
@@ -160,7 +125,7 @@ class _Stack:
     ----------
     candidates : list of dict
         Of each network, the values of its parameters.
-    owner : list of _Bundle
+    owner : list of Bundle
         Of each network, how it is prepared.
     """
 
@@ -331,17 +296,20 @@ class _Stack:
         for losses, sizes, seconds in zip(
             self._losses, self._batch_sizes, self._seconds, strict=True
         ):
-            history.new_epoch()
-            history.record("epoch", len(history))
-            for loss, size in zip(losses[:, i].tolist(), sizes, strict=True):
-                history.new_batch()
-                history.record_batch("train_loss", loss)
-                history.record_batch("train_batch_size", size)
-            history.record("train_batch_count", len(sizes))
             loss = np.dot(losses[:, i], sizes) / sum(sizes)
-            history.record("train_loss", loss)
-            history.record("train_loss_best", bool(loss < lowest))
-            history.record("dur", seconds)
+            history.append(
+                {
+                    "batches": [
+                        {"train_loss": each, "train_batch_size": size}
+                        for each, size in zip(losses[:, i].tolist(), sizes, strict=True)
+                    ],
+                    "epoch": len(history) + 1,
+                    "train_batch_count": len(sizes),
+                    "train_loss": loss,
+                    "train_loss_best": bool(loss < lowest),
+                    "dur": seconds,
+                }
+            )
             lowest = min(lowest, loss)
 
 

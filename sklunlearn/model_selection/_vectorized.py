@@ -25,6 +25,7 @@ from sklunlearn.requests import check_forget
 
 __all__ = ["StackedCandidates"]
 
+
 class StackedCandidates(GridSearchCV):
     """A grid search whose results are those of GridSearchCV, from fewer and larger runs.
 
