@@ -17,7 +17,7 @@ from sklunlearn._nets import (
     shallow_copy,
     weights_digest,
 )
-from sklunlearn._seeding import draw_seed, global_states, isolated_random_state
+from sklunlearn._seeding import draw_seed, global_states, isolated_random_state, shared_draws
 from sklunlearn._stackable import (
     NotStackable,
     check_net,
@@ -90,15 +90,16 @@ def _train(fitted, candidates, seed, X, y, forget):
     """Of each candidate, the stack that it was trained in, and its position there."""
     prepared = stackable_params(fitted)[1]
     bundles, owner = [], []
-    for candidate in candidates:
-        before = {name: value for name, value in candidate.items() if name in prepared}
-        known = [i for i, bundle in enumerate(bundles) if bundle.before == before]
-        if not known:
-            leader = shallow_copy(fitted)
-            vars(leader).update(candidate)
-            known = [len(bundles)]
-            bundles.append(Bundle(leader, before, seed, X, y, forget))
-        owner.append(bundles[known[0]])
+    with shared_draws():  # a search for all bundles that differ in what is made of its result
+        for candidate in candidates:
+            before = {name: value for name, value in candidate.items() if name in prepared}
+            known = [i for i, bundle in enumerate(bundles) if bundle.before == before]
+            if not known:
+                leader = shallow_copy(fitted)
+                vars(leader).update(candidate)
+                known = [len(bundles)]
+                bundles.append(Bundle(leader, before, seed, X, y, forget))
+            owner.append(bundles[known[0]])
     found = {bundle: bundle.structure() for bundle in bundles}
     structures = [found[bundle] for bundle in owner]
     places = [None] * len(candidates)

@@ -70,6 +70,32 @@ def test_threads_take_turns(global_states):
             assert set(found) == {expected[seed]}
 
 
+def test_what_is_drawn_once(global_states):
+    calls = []
+
+    def function():
+        calls.append(1)
+        return draws()
+
+    expected = expected_draws(1)
+    for seed in (1, 1):  # nothing is remembered without the context
+        with isolated_random_state(seed):
+            assert seeding.draw_once("key", function) == expected
+    assert len(calls) == 2
+    with seeding.shared_draws():
+        for key, seed in [("key", 1), ("key", 1), ("other", 1), ("key", 2)]:
+            with isolated_random_state(seed):
+                assert seeding.draw_once(key, function) == expected_draws(seed)
+                after = draws()
+            with isolated_random_state(seed):
+                draws()
+                assert draws() == after, "the states are those of after the call"
+    assert len(calls) == 2 + 3
+    with seeding.shared_draws(), isolated_random_state(1):
+        seeding.draw_once("key", function)
+    assert len(calls) == 2 + 4
+
+
 def test_whether_anything_was_drawn():
     for draw in (random.random, np.random.rand, np.random.randn, lambda: torch.rand(())):
         before = seeding.global_states()

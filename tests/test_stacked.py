@@ -27,6 +27,8 @@ from sklunlearn._stackable import NotStackable
 from sklunlearn._stacked import unlearn_stacked
 from sklunlearn.gradient import GradientUnlearner
 from sklunlearn.networks import SmallCNN
+from sklunlearn.search import perturbed_sign_search
+from sklunlearn.unlearners import boundary
 
 COMMON = {"max_epochs": 3, "batch_size": 10, "random_state": 0}
 RATES = {"lr": [0.001, 0.01]}
@@ -145,6 +147,26 @@ def test_convolutions(cls, params, images):
     grid = {"lr": [0.02, 0.1], "retain_weight": [0.5, 1.0]}
     change = check_against_single_runs(cls, params, grid, net, X, y, np.arange(36) < 9, 1e-4)
     assert change > 0.01
+
+
+def test_one_search_for_all_that_is_made_of_its_result(trained_net, X, y, forget, monkeypatch):
+    noises = []
+
+    def search(*args, noise, **params):
+        noises.append(noise)
+        return perturbed_sign_search(*args, noise=noise, **params)
+
+    monkeypatch.setattr(boundary, "perturbed_sign_search", search)
+    fitted = fit(BoundaryUnlearner, trained_net, X, y, target="soft")
+    grid = {"noise": [0.2, 0.5], "temperature": [1.0, 3.0], "lr": [0.01, 0.02]}
+    list(unlearn_stacked(fitted, list(ParameterGrid(grid)), X, y, forget))
+    assert noises == [0.2, 0.5]
+    monkeypatch.undo()
+    # In the order of the draws that follow, too.
+    del grid["lr"]
+    check_against_single_runs(
+        BoundaryUnlearner, {"target": "soft"}, grid, trained_net, X, y, forget, 2e-5
+    )
 
 
 def test_two_steps_by_hand():
