@@ -5,6 +5,7 @@ import copy
 import dis
 import hashlib
 import math
+from collections import OrderedDict
 
 import numpy as np
 import torch
@@ -79,11 +80,27 @@ def copy_net(net):
     new = shallow_copy(net)
     memo = {}  # one for all, so that what modules share they go on sharing
     for name in net._modules:
-        vars(new)[f"{name}_"] = copy.deepcopy(getattr(net, f"{name}_"), memo)
+        module = getattr(net, f"{name}_")
+        if isinstance(module, torch.nn.Module):
+            memo.update(_empty_containers(module))
+        vars(new)[f"{name}_"] = copy.deepcopy(module, memo)
     for name in net._optimizers:
         vars(new)[f"{name}_"] = None
     vars(new).update(callbacks_=[], history_=History())
     return new
+
+
+def _empty_containers(module):
+    """Copies of the empty dictionaries of all layers, by identity, as copy.deepcopy's memo.
+
+    Each layer has about ten, for hooks; `copy.deepcopy` spends most of its time on them.
+    """
+    return {
+        id(value): type(value)()
+        for layer in module.modules()
+        for value in vars(layer).values()
+        if type(value) in (dict, OrderedDict) and not value
+    }
 
 
 def resume_training(run, net):

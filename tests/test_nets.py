@@ -103,6 +103,20 @@ def test_a_copied_net_has_weights_of_its_own(trained_net, X, y):
     assert trained_net.optimizer_ is not None
 
 
+def test_hooks_of_a_copy_are_its_own(trained_net, X):
+    calls = []
+    trained_net.module_.register_forward_hook(lambda *args: calls.append("original"))
+    copied = _nets.copy_net(trained_net)
+    for layer in copied.module_.modules():
+        layer.register_forward_pre_hook(lambda *args: calls.append("copy"))
+    trained_net.module_(torch.from_numpy(X))
+    assert calls == ["original"]
+    copied.module_(torch.from_numpy(X))
+    assert calls[1:] == ["copy"] * len(list(copied.module_.modules())) + ["original"]
+    empty = [v for layer in copied.module_.modules() for v in vars(layer).values() if v == {}]
+    assert len({id(value) for value in empty}) == len(empty)
+
+
 def test_what_modules_share_their_copies_share_too(X):
     class Net(NeuralNetClassifier):
         def initialize_module(self):

@@ -1,5 +1,6 @@
 """Relabelling rows across their nearest decision boundary (Nahass et al. 2025)."""
 
+import pickle
 import warnings
 from numbers import Integral, Real
 
@@ -9,13 +10,20 @@ from torch.nn.functional import cross_entropy
 
 from sklunlearn._devices import device_of
 from sklunlearn._losses import other_classes, retained_classes
-from sklunlearn._nets import logits_of
+from sklunlearn._nets import bytes_of, logits_of
+from sklunlearn._seeding import draw_once
 from sklunlearn._teacher import Teacher
 from sklunlearn.gradient import GradientUnlearner
 from sklunlearn.search import check_clip, merge_searches, perturbed_sign_search
 from sklunlearn.trainable import training_only
 
 __all__ = ["BoundaryUnlearner"]
+
+# Parameters that the search reads.
+_OF_SEARCH = (
+    *("step_size", "step_units", "max_steps", "step_decay", "closeness", "closeness_decay"),
+    *("noise", "noise_distribution", "normalize_gradient", "threshold", "clip"),
+)
 
 
 class BoundaryUnlearner(GradientUnlearner):
@@ -192,11 +200,7 @@ class BoundaryUnlearner(GradientUnlearner):
     }
 
     _stackable = ("retain_weight",)
-    _stackable_before = (
-        *("step_size", "step_units", "max_steps", "step_decay", "closeness", "closeness_decay"),
-        *("noise", "noise_distribution", "normalize_gradient", "threshold", "clip"),
-        *("target", "top_k", "temperature"),
-    )
+    _stackable_before = (*_OF_SEARCH, "target", "top_k", "temperature")
 
     def __init__(
         self,
@@ -361,6 +365,12 @@ class BoundaryUnlearner(GradientUnlearner):
         return found, search
 
     def _search(self, batch):
+        # Candidates of a grid that differ in `target` or `temperature` alone have one search.
+        values = pickle.dumps([getattr(self, name) for name in _OF_SEARCH])
+        rows = bytes_of(batch.X).tobytes(), bytes_of(batch.y).tobytes()
+        return draw_once((id(self._original), values, rows), lambda: self._search_anew(batch))
+
+    def _search_anew(self, batch):
         net = self._original
         # Weights that need no gradient make the search 5% faster.
         with training_only(net.module_, [], freeze_batchnorm=False):
