@@ -75,7 +75,9 @@ for step in range(31):
     loss = forget_loss + 2.0 * retain_loss
     if step % 10 == 0:
         known = (module(rows).argmax(dim=1) == 3).double().mean()
-        print(f"step {step:2}: forget loss {forget_loss:6.3f}, retain loss {retain_loss:.3f}, threes known {known:.2f}")
+        print(
+            f"step {step:2}: forget loss {forget_loss:6.3f}, retain loss {retain_loss:.3f}, threes known {known:.2f}"
+        )
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
@@ -138,7 +140,9 @@ pd.DataFrame(table).T.rename_axis("retain_weight").round(3)
 
 # %%
 table = {target: run(target=target) for target in ["hard", "soft", "topk", "tilted"]}
-table["(another retrained)"] = judge(RetrainUnlearner(random_state=2).fit(X_train, y_train, forget=forget))
+table["(another retrained)"] = judge(
+    RetrainUnlearner(random_state=2).fit(X_train, y_train, forget=forget)
+)
 pd.DataFrame(table).T.rename_axis("target").round(3)
 
 # %% [markdown]
@@ -192,7 +196,9 @@ stopped = BoundaryUnlearner(net, stop_accuracy=0, max_epochs=50, random_state=0)
 if stopped is not ...:
     assert stopped.get_params()["stop_accuracy"] == 0
     assert stopped.score(X_train[forget], y_train[forget]) == 0
-    print(f"{len(stopped.history_)} epochs, test accuracy of the others {judge(stopped)['test, others']:.3f}")
+    print(
+        f"{len(stopped.history_)} epochs, test accuracy of the others {judge(stopped)['test, others']:.3f}"
+    )
 
 # %% [markdown]
 # ## What we have learnt
