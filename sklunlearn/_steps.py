@@ -66,7 +66,7 @@ class StepBatches:
             indices = np.concatenate(indices) if len(indices) > 1 else indices[0]
             return take_rows(source, indices).to(self.device)
         parts = [rows.take_X(positions) for rows, positions in taken if len(positions)]
-        return torch.cat(parts).to(self.device)
+        return torch.cat([part.to(self.device) for part in parts])
 
     def split(self, logits):
         """The forget and the retain rows of the last batch, either None, with their logits."""

@@ -12,7 +12,7 @@ from skorch.callbacks import GradientNormClipping
 from tqdm.auto import trange
 
 from sklunlearn._checkpoints import run_stage
-from sklunlearn._data import Rows
+from sklunlearn._data import Rows, on_device
 from sklunlearn._devices import device_of, prepare_optimizers
 from sklunlearn._net_params import check_callbacks, check_net_params
 from sklunlearn._nets import (
@@ -77,6 +77,11 @@ class GradientUnlearner(BaseUnlearner):
     net_params : dict or None, default=None
         Other parameters of the net for the run, by skorch's names, for example
         ``{"optimizer__weight_decay": 1e-4}``.
+    data_on_device : bool, default=False
+        Move all of `X` to the device of the net before a run, where it must fit beside the
+        network. False: a batch at a time. A torch Dataset is then read once, so that a row looks
+        the same in all steps; of a memory map, all rows are read. The training in :meth:`fit` is
+        the net's own affair.
     memory : str or object with the joblib.Memory interface, default=None
         Caches trained networks.
     random_state : int, RandomState instance or None, default=None
@@ -107,6 +112,7 @@ class GradientUnlearner(BaseUnlearner):
         "max_grad_norm": [Interval(Real, 0, None, closed="neither"), None],
         "callbacks": [list, tuple, None],
         "net_params": [dict, None],
+        "data_on_device": ["boolean"],
     }
 
     def __init__(
@@ -124,6 +130,7 @@ class GradientUnlearner(BaseUnlearner):
         max_grad_norm=None,
         callbacks=None,
         net_params=None,
+        data_on_device=False,
         memory=None,
         random_state=None,
         verbose=0,
@@ -140,6 +147,7 @@ class GradientUnlearner(BaseUnlearner):
         self.max_grad_norm = max_grad_norm
         self.callbacks = callbacks
         self.net_params = net_params
+        self.data_on_device = data_on_device
 
     def _begin(self, net):
         """The network that the run trains: a copy of the one that it starts from.
@@ -231,6 +239,8 @@ class GradientUnlearner(BaseUnlearner):
     def _open(self, start, X, y, forget):
         """All that comes before the run: what is trained, on which rows, and which weights stay."""
         X = transform(self.preprocessing_, X)
+        if self.data_on_device:
+            X = on_device(X, device_of(start))
         forget_rows = Rows(X, y, np.flatnonzero(forget))
         retain_rows = Rows(X, y, np.flatnonzero(~forget))
         run = self._begin(start)
@@ -238,6 +248,9 @@ class GradientUnlearner(BaseUnlearner):
         self._configure(run)
         self._requested = forget_rows
         rows = self._prepare(start, forget_rows, retain_rows) or (forget_rows, retain_rows)
+        if self.data_on_device:
+            for some in rows:  # a method may have made rows of its own
+                some.source = on_device(some.source, device_of(start))
         return run, rows, masks
 
     def _select(self, run, start, forget):

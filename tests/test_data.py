@@ -12,6 +12,7 @@ from sklunlearn._data import (
     feature_statistics,
     is_memory_mapped,
     labels_of,
+    on_device,
     split_evenly,
     take,
     take_rows,
@@ -428,3 +429,35 @@ def test_labels_of_the_rows_count_where_a_dataset_holds_others(held):
 def test_rows_without_a_label(dataset, message):
     with pytest.raises(ValueError, match=f"A row of .* {message}"):
         labels_of(dataset)
+
+
+# Data in one place
+
+
+def test_on_device_holds_all_rows_as_float32(array, tmp_path):
+    np.save(tmp_path / "X.npy", array.astype(np.int16))
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    dataset = Counting(7)
+    numbers = np.array([[i, 10 * i] for i in range(7)])
+    for source, expected in [
+        (array, array),
+        (mapped, array),
+        (dataset, numbers),
+        (Rows(array, indices=np.array([2, 0])), array[[2, 0]]),
+        (Subset(dataset, [3, 1]), numbers[[3, 1]]),
+    ]:
+        held = on_device(source, "cpu")
+        assert held.dtype == torch.float32
+        np.testing.assert_array_equal(held.numpy(), expected)
+    assert on_device(held, "cpu") is held
+
+
+def test_on_device_reads_a_dataset_once_in_blocks():
+    dataset = Counting(5)
+    on_device(dataset, "cpu")
+    assert dataset.reads <= 7  # one for the shape, one for the size of the blocks
+
+
+def test_on_device_in_blocks():
+    X = np.arange(3 * 2**19, dtype=np.float32).reshape(6, -1)  # 2**18 values a row, four a block
+    np.testing.assert_array_equal(on_device(X, "cpu").numpy(), X)
