@@ -100,7 +100,7 @@ class Batch:
     logits: torch.Tensor | None = None
 
     def __len__(self):
-        return len(self.y)
+        return self.y.shape[0]
 
     def __getitem__(self, name):
         return self.columns[name]

@@ -28,7 +28,6 @@ __all__ = [
     "cross_entropy_of",
     "forward",
     "logits_of",
-    "mode_kept",
     "probabilities_of",
     "resume_training",
     "shallow_copy",
@@ -147,38 +146,6 @@ def stopped_by_callback():
         by_statement = frame.f_code.co_code[innermost.tb_lasti] == dis.opmap["RAISE_VARARGS"]
         if not (in_callback and by_statement):
             raise
-
-
-@contextlib.contextmanager
-def mode_kept(net):
-    """Context in which a net sets the mode of its modules only where one is in another.
-
-    skorch asks for it in each step, where setting all flags takes as long as a layer: 7% of the
-    training of a small network.
-    """
-    # On the instance: the net may be of a user's class.
-    vars(net)["_set_training"] = _SetTraining(net)
-    try:
-        yield
-    finally:
-        del vars(net)["_set_training"]
-
-
-class _SetTraining:
-    """In place of `_set_training`. A class, as callbacks may pickle the net in its training."""
-
-    def __init__(self, net):
-        self.net = net
-        self.roots, self.parts = None, []
-
-    def __call__(self, training=True):
-        net = self.net
-        roots = [getattr(net, f"{name}_") for name in net._modules + net._criteria]
-        if roots != self.roots:  # a callback may have put another module there
-            modules = [root for root in roots if isinstance(root, torch.nn.Module)]
-            self.roots, self.parts = roots, [part for root in modules for part in root.modules()]
-        if any(part.training is not training for part in self.parts):
-            type(net)._set_training(net, training)
 
 
 def logits_of(net, output):

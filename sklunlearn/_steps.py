@@ -51,7 +51,7 @@ class StepBatches:
         for step in self.steps:
             taken = [i for i in (0, 1) if step[i] is not None]
             X = self._take_X([(self.rows[i], step[i].numpy()) for i in taken])
-            parts = _split(X, [len(step[i]) for i in taken])
+            parts = _split(X, [step[i].shape[0] for i in taken])
             self.halves = [None, None]
             for i, part in zip(taken, parts, strict=True):
                 self.halves[i] = self.rows[i].batch(step[i], self.device, part)

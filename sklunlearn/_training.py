@@ -23,12 +23,12 @@ from sklunlearn._devices import (
     unwrap,
     unwrapped,
 )
+from sklunlearn._lean import lean_steps
 from sklunlearn._nets import (
     bytes_of,
     check_finite_outputs,
     check_finite_weights,
     check_outputs,
-    mode_kept,
     stopped_by_callback,
 )
 from sklunlearn._seeding import isolated_random_state
@@ -160,7 +160,7 @@ def _train_net(net, X, y, classes, start=None, max_epochs=None):
     net.notify("on_train_begin", X=data, y=y)
     with warnings.catch_warnings(), stopped_by_callback(), contextlib.ExitStack() as stack:
         # How many rows the last batch has is not the user's choice: a request takes some away.
-        stack.enter_context(mode_kept(net))
+        stack.enter_context(lean_steps(net))
         for name in net._modules:
             stack.enter_context(one_value_allowed(getattr(net, f"{name}_")))
         # Of read-only rows, as memory maps have: nothing writes to them.

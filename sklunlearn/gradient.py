@@ -14,12 +14,12 @@ from tqdm.auto import trange
 from sklunlearn._checkpoints import run_stage
 from sklunlearn._data import Rows, on_device
 from sklunlearn._devices import device_of, prepare_optimizers
+from sklunlearn._lean import lean_steps
 from sklunlearn._net_params import check_callbacks, check_net_params
 from sklunlearn._nets import (
     copy_net,
     forward,
     logits_of,
-    mode_kept,
     resume_training,
     stopped_by_callback,
 )
@@ -227,7 +227,7 @@ class GradientUnlearner(BaseUnlearner):
         with (
             training_only(run.module_, self.updated_params_, freeze_batchnorm=frozen),
             updating_only(run.module_, masks) as self._restore,
-            mode_kept(run),
+            lean_steps(run),
             stopped_by_callback(),
         ):
             run.notify("on_train_begin", X=rows[0], y=rows[0].y)
@@ -318,7 +318,7 @@ class GradientUnlearner(BaseUnlearner):
             self._restore()
             loss = result["loss"].item()
             losses.append(loss)
-            sizes.append(len(batch[1]))
+            sizes.append(batch[1].shape[0])
             if not math.isfinite(loss):
                 raise DivergenceError(
                     f"The loss of {type(self).__name__} is no longer finite in epoch "
