@@ -8,6 +8,8 @@ from sklearn.utils import _safe_indexing
 from skorch.dataset import Dataset as SkorchDataset
 from torch.utils.data import Dataset, Subset
 
+from sklunlearn._positions import MANY, drawn_batches, shuffled_batches, split_evenly
+
 __all__ = [
     "Batch",
     "BatchLoader",
@@ -16,27 +18,12 @@ __all__ = [
     "is_memory_mapped",
     "labels_of",
     "on_device",
-    "split_evenly",
     "take",
 ]
 
 # So many rows are read to see whether the labels that a data set holds are those of its rows.
 _N_PROBES = 8
 _HOST = torch.device("cpu")
-
-
-def split_evenly(order, batch_size):
-    """Split a sequence in as few batches of at most `batch_size` as possible, of nearly equal size.
-
-    So no epoch ends in a batch of one row, which BatchNorm could not train on.
-    """
-    n_batches = -(-len(order) // batch_size)
-    size, n_longer = divmod(len(order), max(1, n_batches))
-    start = 0
-    for i in range(n_batches):  # one at a time: of many rows, most are never asked for
-        end = start + size + (i < n_longer)
-        yield order[start:end]
-        start = end
 
 
 class BatchLoader:
@@ -125,12 +112,21 @@ class Rows(Dataset):
     def __init__(self, source, y=None, indices=None):
         self.source = source
         self.indices = np.arange(len(source)) if indices is None else indices
-        self.y = torch.zeros(len(self), dtype=torch.int64)
-        if y is not None:
-            self.y = torch.as_tensor(y[self.indices])
+        self._labels = y  # of the whole data set: there may be more rows than a copy should have
         self.columns = {}
         self._order = iter(())
         self._moved = {}
+
+    @property
+    def y(self):
+        """Class indices, a tensor of shape (n_rows,) that is made for who asks."""
+        return self._take_y(slice(None))
+
+    def _take_y(self, positions):
+        indices = self.indices[positions]
+        if self._labels is None:
+            return torch.zeros(len(indices), dtype=torch.int64)
+        return torch.from_numpy(self._labels.take(indices))
 
     def __len__(self):
         return len(self.indices)
@@ -145,7 +141,8 @@ class Rows(Dataset):
     def __getitem__(self, key):
         if isinstance(key, str):
             return self.columns[key]
-        return self.take_X(np.array([key]))[0], self.y[key]
+        key = np.array([key])
+        return self.take_X(key)[0], self._take_y(key)[0]
 
     def take_X(self, positions):
         """Float32 tensor of the rows at these positions, of shape (n_positions, ...)."""
@@ -156,41 +153,41 @@ class Rows(Dataset):
         if X is None:
             X = self.take_X(positions.numpy()).to(device)
         home = _device_of(self.source)
-        there = positions.to(home)
+        if home == _HOST:
+            y, columns = self._take_y(positions.numpy()), self.columns
+        else:
+            positions = positions.to(home)
+            y = self._at(home, None).index_select(0, positions)
+            columns = {name: self._at(home, name) for name in self.columns}
         # index_select takes a quarter of the time of indexing with brackets.
-        y = self._at(home, "", self.y).index_select(0, there).to(device)
-        columns = {
-            name: self._at(home, name, values).index_select(0, there).to(device)
-            for name, values in self.columns.items()
-        }
-        return Batch(X, y, columns)
+        taken = {k: v.index_select(0, positions).to(device) for k, v in columns.items()}
+        return Batch(X, y.to(device), taken)
 
-    def _at(self, home, name, values):
-        """A column where the data set is; it is moved there when it is first asked for."""
-        if values.device == home:
-            return values
+    def _at(self, home, name):
+        """A column, or for None the labels, where the data are; moved when first asked for."""
+        values = self._labels if name is None else self.columns[name]
         held, moved = self._moved.get(name, (None, None))
-        if held is not values:
-            moved = values.to(home)
+        if moved is None or held is not values:
+            moved = (self.y if name is None else values).to(home)
             self._moved[name] = values, moved
         return moved
 
     def select(self, positions):
         """The rows at these positions (an int64 tensor), as rows of their own."""
-        selected = Rows(self.source, indices=self.indices[positions.numpy()])
-        selected.y = self.y[positions]
+        selected = Rows(self.source, self._labels, self.indices[positions.numpy()])
         selected.columns = {name: values[positions] for name, values in self.columns.items()}
         return selected
 
     def shuffled(self, batch_size):
         """Positions of all rows in a random order, batch by batch."""
-        return split_evenly(torch.randperm(len(self)), batch_size)
+        return shuffled_batches(len(self), batch_size)
 
     def next_positions(self, batch_size):
         """Positions of the next batch of an endless series, shuffled anew after each pass."""
         positions = next(self._order, None)
         if positions is None:
-            self._order = iter(self.shuffled(batch_size))
+            shuffled = drawn_batches if len(self) > MANY else shuffled_batches
+            self._order = iter(shuffled(len(self), batch_size))
             positions = next(self._order)
         return positions
 
@@ -206,6 +203,17 @@ class Rows(Dataset):
         """
         n_values = self.take_X([0]).numel() if len(self) else 1
         return max(1, min(most, 2**20 // max(1, n_values)))
+
+    def has_class(self, n_classes):
+        """Mask of the classes that a row has, tensor of shape (n_classes,)."""
+        found = torch.zeros(n_classes, dtype=torch.bool)
+        for start in range(0, len(self), MANY):
+            found |= (
+                torch.bincount(self._take_y(slice(start, start + MANY)), minlength=n_classes) > 0
+            )
+            if found.all():  # as a rule in the first block
+                break
+        return found
 
     def statistics(self, max_rows=None):
         """Mean, standard deviation, minimum and maximum of each feature, or channel of images.

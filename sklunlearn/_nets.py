@@ -254,5 +254,7 @@ def weights_digest(net):
 
 def bytes_of(tensor):
     """The values of a tensor of any type, as an ndarray of dtype uint8."""
+    if not tensor.numel():  # torch cannot view one that NumPy has made as bytes
+        return np.empty(0, dtype=np.uint8)
     # NumPy has no bfloat16.
     return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()

@@ -3,7 +3,8 @@
 import numpy as np
 import torch
 
-from sklunlearn._data import split_evenly, take_rows
+from sklunlearn._data import take_rows
+from sklunlearn._positions import split_evenly
 
 __all__ = ["StepBatches", "mixed"]
 

@@ -23,6 +23,7 @@ from sklunlearn._nets import (
     resume_training,
     stopped_by_callback,
 )
+from sklunlearn._positions import others
 from sklunlearn._steps import StepBatches
 from sklunlearn._training import transform
 from sklunlearn.base import BaseUnlearner
@@ -242,7 +243,7 @@ class GradientUnlearner(BaseUnlearner):
         if self.data_on_device:
             X = on_device(X, device_of(start))
         forget_rows = Rows(X, y, np.flatnonzero(forget))
-        retain_rows = Rows(X, y, np.flatnonzero(~forget))
+        retain_rows = Rows(X, y, others(forget))
         run = self._begin(start)
         masks = self._select(run, start, forget_rows)
         self._configure(run)

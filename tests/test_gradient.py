@@ -16,7 +16,13 @@ from torch.nn.functional import cross_entropy
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import TensorDataset
 
-from sklunlearn import BoundaryUnlearner, all_unlearners
+from sklunlearn import (
+    BoundaryUnlearner,
+    DELETEUnlearner,
+    RandomLabelUnlearner,
+    _positions,
+    all_unlearners,
+)
 from sklunlearn._data import Rows
 from sklunlearn.gradient import GradientUnlearner
 from sklunlearn.saliency import saliency_mask
@@ -965,6 +971,20 @@ def test_a_batch_of_one_row_leaves_the_next_ones_to_train(data):
     module = make_module()
     net = unlearn(module, data, make=OneThenMany, max_epochs=2).net_
     assert net.module_[1].num_batches_tracked == module[1].num_batches_tracked + 2
+
+
+# Very many rows.
+
+
+@pytest.mark.parametrize("make", [BoundaryUnlearner, RandomLabelUnlearner, DELETEUnlearner])
+def test_rows_to_retain_without_a_list_of_them(make, X, y, trained_net, monkeypatch):
+    unlearner = make(FrozenEstimator(trained_net), max_epochs=1, random_state=0).fit(X, y)
+    unlearner.unlearn(X, y, forget=y == 0)
+    expected = unlearner.net_.module_.state_dict()
+    monkeypatch.setattr(_positions, "MANY", 10)
+    unlearner.unlearn(X, y, forget=y == 0)
+    for key, value in unlearner.net_.module_.state_dict().items():
+        torch.testing.assert_close(value, expected[key], rtol=0, atol=0)
 
 
 # Data on the device of the net.

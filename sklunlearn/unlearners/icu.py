@@ -7,8 +7,8 @@ import torch
 from sklearn.utils._param_validation import Interval
 from torch.nn.functional import cross_entropy, normalize
 
-from sklunlearn._data import split_evenly
 from sklunlearn._nets import forward, probabilities_of
+from sklunlearn._positions import split_evenly
 from sklunlearn._teacher import Teacher
 from sklunlearn.embeddings import embed
 from sklunlearn.gradient import GradientUnlearner
