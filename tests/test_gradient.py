@@ -19,12 +19,14 @@ from torch.utils.data import TensorDataset
 from sklunlearn import (
     BoundaryUnlearner,
     DELETEUnlearner,
+    FineTuneUnlearner,
     RandomLabelUnlearner,
     _positions,
     all_unlearners,
 )
 from sklunlearn._data import Rows
 from sklunlearn.gradient import GradientUnlearner
+from sklunlearn.networks import SmallCNN
 from sklunlearn.saliency import saliency_mask
 
 N_FORGET, N_RETAIN = 10, 7
@@ -1042,3 +1044,35 @@ def test_data_on_device_read_a_dataset_once(data):
 def test_data_on_device_must_be_a_boolean(data):
     with pytest.raises(ValueError, match="'data_on_device' parameter"):
         unlearn(make_module(), data, data_on_device="cuda")
+
+
+# Memory format of images.
+
+
+@pytest.mark.parametrize("trainable", ["all", saliency_mask(0.5)])
+def test_channels_last_stays(trainable):
+    class ChannelsLast(SmallCNN):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.to(memory_format=torch.channels_last)
+
+    X = np.random.default_rng(0).normal(size=(24, 2, 6, 6)).astype(np.float32)
+    y = np.arange(24) % 3
+    probabilities = []
+    for module in (SmallCNN, ChannelsLast):
+        net = NeuralNetClassifier(
+            module,
+            module__n_channels=2,
+            module__n_classes=3,
+            criterion=nn.CrossEntropyLoss,
+            max_epochs=1,
+            train_split=None,
+            verbose=0,
+        )
+        params = {"trainable": trainable, "max_epochs": 2, "random_state": 0}
+        unlearner = FineTuneUnlearner(net, **params).fit(X, y)
+        unlearner.unlearn(X, y, forget=y == 0)
+        weight = pickle.loads(pickle.dumps(unlearner.net_.module_.features[3].weight))
+        assert weight.is_contiguous(memory_format=torch.channels_last) == (module is ChannelsLast)
+        probabilities.append(unlearner.predict_proba(X))
+    np.testing.assert_allclose(*probabilities, atol=1e-4)
