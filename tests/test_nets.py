@@ -1,6 +1,5 @@
 import copy
 import hashlib
-import pickle
 import signal
 
 import numpy as np
@@ -400,58 +399,3 @@ def test_an_interrupt_during_a_callback_is_no_stop():
 
     with pytest.raises(KeyboardInterrupt), _nets.stopped_by_callback():
         Slow().on_epoch_end(None)
-
-
-# The mode of the modules
-
-
-def modes_of(net):
-    return [part.training for part in (*net.module_.modules(), net.criterion_)]
-
-
-@pytest.mark.parametrize("training", [True, False])
-def test_the_mode_is_set_wherever_it_is_another(training):
-    net = make_net(Linear)
-    with _nets.mode_kept(net):
-        for part in (net.module_, net.module_.dropout, net.criterion_):
-            net._set_training(training)
-            part.training = not training  # of one part only, as a callback may do
-            net._set_training(training)
-            assert modes_of(net) == [training] * 5
-        net.module_ = Linear().train(not training)  # a callback may have it made anew
-        net._set_training(training)
-        assert modes_of(net) == [training] * 5
-    assert "_set_training" not in vars(net)
-
-
-def test_the_mode_is_not_set_again():
-    calls = []
-
-    class Counted(Linear):
-        def train(self, mode=True):
-            calls.append(mode)
-            return super().train(mode)
-
-    net = make_net(Counted)
-    with _nets.mode_kept(net):
-        for training in (True, True, False, False, True):
-            net._set_training(training)
-    # The first finds the modules of a new network, which are in training mode.
-    assert calls == [False, True]
-
-
-def test_a_net_can_be_copied_while_its_mode_is_kept():
-    net = make_net(Linear)
-    with _nets.mode_kept(net):
-        copies = copy.deepcopy(net), pickle.loads(pickle.dumps(net))
-        for other in copies:
-            other._set_training(False)
-            assert modes_of(other) == [False] * 5
-    assert modes_of(net) == [True] * 5
-
-
-def test_the_mode_is_no_longer_kept_after_an_error():
-    net = make_net(Linear)
-    with pytest.raises(RuntimeError, match="stop"), _nets.mode_kept(net):
-        raise RuntimeError("stop")
-    assert "_set_training" not in vars(net)

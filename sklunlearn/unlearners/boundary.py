@@ -117,6 +117,9 @@ class BoundaryUnlearner(GradientUnlearner):
         Callbacks of the run.
     net_params : dict or None, default=None
         Other parameters of the net for the run, by skorch's names.
+    data_on_device : bool, default=False
+        Move all of `X` to the device of the net before a run; see
+        :class:`sklunlearn.gradient.GradientUnlearner`.
     memory : str or object with the joblib.Memory interface, default=None
         Caches trained networks.
     random_state : int, RandomState instance or None, default=None
@@ -234,6 +237,7 @@ class BoundaryUnlearner(GradientUnlearner):
         max_grad_norm=None,
         callbacks=None,
         net_params=None,
+        data_on_device=False,
         memory=None,
         random_state=None,
         verbose=0,
@@ -251,6 +255,7 @@ class BoundaryUnlearner(GradientUnlearner):
             max_grad_norm=max_grad_norm,
             callbacks=callbacks,
             net_params=net_params,
+            data_on_device=data_on_device,
             memory=memory,
             random_state=random_state,
             verbose=verbose,
