@@ -40,7 +40,8 @@ def checkpoints(checkpoint_dir):
     ----------
     checkpoint_dir : str or path-like
         Folder for the checkpoints; it is made if it does not exist. It, if new, and the files are
-        for their owner only. When the context ends without an error, the files of its runs are removed.
+        for their owner only. When the context ends without an error, the files of its runs are
+        removed.
 
     Yields
     ------

@@ -503,7 +503,7 @@ def test_checkpoints_are_apart(frozen, X, y, folder, monkeypatch):
         def on_epoch_end(self, net, **kwargs):
             clock[0] += 2
 
-    def write(path, data):
+    def write(path, data, private):
         clock[0] += 0.25  # 20 times as long are 5 seconds
         written.append(clock[0] - 0.25)
 
