@@ -1,4 +1,4 @@
-"""Errors at any line of the package leave a model, a file and a log as before or as after a call."""
+"""Errors at any line of the package leave models, files and logs as before or after the call."""
 
 import json
 import os
