@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import warnings
@@ -107,9 +108,8 @@ def check_lines(content, path):
         first_seen[digest] = number
         entries.append(entry)
         previous, following = digest, entry["id"] + 1
-    ids = {entry["id"] for entry in entries}
-    if missing := sorted(set(range(1, max(ids, default=0) + 1)) - ids):
-        problems.append(f"no whole line has id {', '.join(map(str, missing))}")
+    if gaps := _gaps({entry["id"] for entry in entries}):
+        problems.append(f"no whole line has id {', '.join(gaps)}")
     if tail:
         problems.append(
             f"line {len(lines) + 1} is incomplete, as after a crash or on a full disk; the next "
@@ -123,16 +123,32 @@ def check_lines(content, path):
     return entries
 
 
+def _gaps(ids):
+    """What is missing from 1 to the largest, in runs: a forged id may be as large as it likes."""
+    bounds = [0, *sorted(i for i in ids if i > 0)]
+    missing = [(a + 1, b - 1) for a, b in itertools.pairwise(bounds) if b - a > 1]
+    return [str(a) if a == b else f"{a} to {b}" for a, b in missing]
+
+
 def _parse(line):
     """The entry of a line, or None if the line is not as it was made."""
     try:
         entry = json.loads(line)
         body = {key: value for key, value in entry.items() if key != "digest"}
         again, _ = _make_line(body)
-        is_whole = again == line + b"\n" and isinstance(entry["id"], int)
-        return entry if is_whole and {"record", "previous"} <= set(body) else None
+        is_whole = again == line + b"\n" and type(entry["id"]) is int
+        is_whole = is_whole and {"record", "previous"} <= set(body)
+        return entry if is_whole and _has_digests(body.get("rows")) else None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
+
+
+def _has_digests(rows):
+    """Whether they are what `was_forgotten` reads; records may be without."""
+    if rows is None:
+        return True
+    bytes.fromhex(rows["salt"])
+    return isinstance(rows["digests"], list) and all(type(d) is str for d in rows["digests"])
 
 
 def _make_line(body):

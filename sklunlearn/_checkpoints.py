@@ -39,8 +39,9 @@ def checkpoints(checkpoint_dir):
     Parameters
     ----------
     checkpoint_dir : str or path-like
-        Folder for the checkpoints; it is made if it does not exist, for its owner only. When the
-        context ends without an error, the files of its runs are removed.
+        Folder for the checkpoints; it is made if it does not exist. It, if new, and the files are
+        for their owner only. When the context ends without an error, the files of its runs are
+        removed.
 
     Yields
     ------
@@ -263,7 +264,7 @@ class _Folder:
         payload = buffer.getvalue()
         data = b"".join([_MAGIC, hashlib.sha256(payload).digest(), payload])
         try:
-            atomic_write(self._file(key), data)
+            atomic_write(self._file(key), data, private=True)
         except OSError as error:
             warnings.warn(
                 f"A checkpoint could not be written to {self.path}: {error}. The run goes on.",

@@ -31,6 +31,7 @@ _LEFT_OUT |= {"history_", "forget_loss_", "search_", "distances_"}
 _MODULE_BASICS = set(vars(nn.Module()))
 _MODULE_PARTS = {"_parameters", "_buffers", "_modules", "_non_persistent_buffers_set"}
 _DTYPES = {"bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float32", "float64"}
+_TENSOR_DTYPES = _DTYPES | {"bfloat16", "complex64", "float8_e4m3fn", "float8_e5m2"}
 
 
 def import_skops():
@@ -107,7 +108,9 @@ class Encoder:
 
     def _array(self, array, where):
         if type(array) is np.ndarray and array.dtype.name in _DTYPES:
-            return {"array": self._tensor(torch.from_numpy(np.array(array, order="C")), where)}
+            # torch knows the byte order of the machine only.
+            native = np.array(array, dtype=array.dtype.newbyteorder("="), order="C")
+            return {"array": self._tensor(torch.from_numpy(native), where)}
         if type(array) is np.ndarray and array.dtype.kind in "UO" and array.ndim == 1:
             dtype = "object" if array.dtype.kind == "O" else array.dtype.str
             if all(type(item) in (bool, int, float, str) for item in array.tolist()):
@@ -117,6 +120,8 @@ class Encoder:
     def _tensor(self, tensor, where):
         if tensor.layout is not torch.strided or tensor.is_quantized:
             raise _refusal(where, tensor, f"Its layout is {tensor.layout}.")
+        if str(tensor.dtype).removeprefix("torch.") not in _TENSOR_DTYPES:
+            raise _refusal(where, tensor, f"Its dtype is {tensor.dtype}.")
         while where in self.tensors:  # as of the keys 1 and "1" of a dictionary
             where += "_"
         # A copy, as the format has no views; on the CPU, as the reader may have nothing else.

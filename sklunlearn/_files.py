@@ -2,13 +2,13 @@
 
 import contextlib
 import os
-import tempfile
+import secrets
 from pathlib import Path
 
 __all__ = ["atomic_write", "sync_folder"]
 
 
-def atomic_write(path, data):
+def atomic_write(path, data, *, private=False):
     """Put `data` into a file, of which at any time either the old or the new content is there.
 
     Parameters
@@ -18,6 +18,8 @@ def atomic_write(path, data):
         The mode of an existing file is kept.
     data : bytes or str
         Content; a string is encoded as UTF-8, its line ends as they are.
+    private : bool, default=False
+        Whether the file is for its owner only, whatever the umask and the mode of an existing one.
 
     Raises
     ------
@@ -31,16 +33,21 @@ def atomic_write(path, data):
     """
     path = Path(os.path.realpath(path))
     data = data.encode() if isinstance(data, str) else data
-    # In the same folder, as a file can be renamed only within one file system.
-    descriptor, temporary = tempfile.mkstemp(
-        prefix=f".{path.name}.", suffix=".tmp", dir=path.parent
-    )
+    # In the same folder, as a file can be renamed only within one file system. Its name is known
+    # before there is a file: an interrupt in between leaves none behind. With what is added, the
+    # longest name that a file can have would be too long.
+    temporary = path.with_name(f".{path.name[:48]}.{secrets.token_hex(6)}.tmp")
     try:
-        with open(descriptor, "wb") as file:
+        mode = 0o600 if private else _mode(path)
+        # What a new file may be, the system takes from the umask. Until it has all its content,
+        # one that replaces another is for its owner only.
+        first = 0o666 if mode is None else 0o600
+        with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, first)) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, _mode(path))
+        if mode is not None:
+            os.chmod(temporary, mode)
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -64,10 +71,8 @@ def sync_folder(folder):
 
 
 def _mode(path):
-    """Mode of the file, or that of any new file: mkstemp's is for its owner only."""
+    """Mode of the file; None if there is none."""
     try:
         return path.stat().st_mode & 0o777
     except FileNotFoundError:
-        umask = os.umask(0)
-        os.umask(umask)
-        return 0o666 & ~umask
+        return None

@@ -51,8 +51,8 @@ def unpack(data, path):
     header = data[8 : _header_end(data)]
     try:
         metadata = json.loads(header)["__metadata__"]
-        known = metadata["format"] == _FORMAT
         version, model = int(metadata["format_version"]), metadata["model"]
+        known = metadata["format"] == _FORMAT and version > 0 and isinstance(model, str)
     except (ValueError, KeyError, TypeError, RecursionError):
         known = False
     if not known:
@@ -75,9 +75,12 @@ def unpack(data, path):
     from safetensors import SafetensorError
 
     try:
-        return json.loads(model), _import_safetensors().load(data)
+        description, tensors = json.loads(model), _import_safetensors().load(data)
+        if not isinstance(description, dict):
+            raise ValueError("the description is no JSON object")
+        return description, tensors
     except (SafetensorError, ValueError, RecursionError) as error:
-        raise ModelFileError(f"{path} holds tensors that cannot be read: {error}.") from error
+        raise ModelFileError(f"{path} holds what cannot be read: {error}.") from error
 
 
 def _import_safetensors():

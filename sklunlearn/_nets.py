@@ -13,7 +13,9 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier
 from skorch.callbacks import Callback
+from skorch.dataset import Dataset
 from skorch.history import History
+from torch.utils.data import DataLoader
 
 from sklunlearn._devices import device_of, outputs_in_evaluation
 from sklunlearn._plain import is_plain
@@ -126,22 +128,29 @@ def strip_net(net):
         kept = name.startswith("iterator_valid__") and is_plain(value)
         if name.startswith(of_training) and not kept:
             del vars(new)[name]
+    # A function that makes one may refer to rows, as a sampler with their weights does.
+    plain = {"dataset": Dataset, "iterator_train": DataLoader, "iterator_valid": DataLoader}
+    plain |= dict.fromkeys(net._optimizers, torch.optim.Adam)
+    vars(new).update({k: v for k, v in plain.items() if not isinstance(getattr(net, k), type)})
     vars(new).update(callbacks=None, train_split=None)
     for name in net._modules:
+        # What a module was made from, prototypes or weights to begin with, it no longer needs.
+        for key in [key for key in vars(new) if key.startswith(f"{name}__")]:
+            if not is_plain(vars(new)[key]):
+                del vars(new)[key]
         # An instance holds weights, and a function that makes one whatever it refers to.
         if not isinstance(getattr(net, name), type):
             vars(new)[name] = getattr(new, f"{name}_")
     for name in net._criteria:
         loss = getattr(net, f"{name}_")
         loss = getattr(loss, "_orig_mod", loss)  # of torch.compile
-        if not isinstance(loss, (torch.nn.BCELoss, torch.nn.BCEWithLogitsLoss)):
-            # All that it is asked for is whether the output has logits; weights of rows or classes
-            # are of the training.
-            has_logits = isinstance(loss, torch.nn.CrossEntropyLoss)
-            plain = torch.nn.CrossEntropyLoss if has_logits else torch.nn.NLLLoss
-            for parameter in [key for key in vars(new) if key.startswith(f"{name}__")]:
-                del vars(new)[parameter]
-            vars(new).update({name: plain, f"{name}_": plain()})
+        # All that it is asked for is whether the output has logits; weights of rows or classes
+        # are of the training.
+        known = torch.nn.BCELoss, torch.nn.BCEWithLogitsLoss, torch.nn.CrossEntropyLoss
+        plain = next((each for each in known if isinstance(loss, each)), torch.nn.NLLLoss)
+        for parameter in [key for key in vars(new) if key.startswith(f"{name}__")]:
+            del vars(new)[parameter]
+        vars(new).update({name: plain, f"{name}_": plain()})
     return new
 
 
@@ -239,6 +248,8 @@ def check_finite_weights(net, doing):
     """Raise a DivergenceError if a parameter or buffer of `net` is not finite."""
     for name in net._modules:
         for key, value in getattr(net, f"{name}_").state_dict().items():
+            if not isinstance(value, torch.Tensor):  # of get_extra_state
+                continue
             if not value.is_floating_point() or not value.numel():
                 continue
             # The extremes tell as much as a mask of all values would, without its memory.
@@ -265,7 +276,8 @@ def weights_digest(net):
     for name in net._modules:
         for key, value in getattr(net, f"{name}_").state_dict().items():
             digest.update(key.encode())
-            digest.update(bytes_of(value).data)
+            if isinstance(value, torch.Tensor):  # else what get_extra_state gives
+                digest.update(bytes_of(value).data)
     return digest.hexdigest()
 
 

@@ -4,6 +4,7 @@ import hashlib
 from numbers import Real
 
 import numpy as np
+import torch
 from scipy.sparse import issparse
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples
@@ -47,6 +48,8 @@ def rows_as_bytes(X, indices):
     block = take_rows(X, indices).numpy() if isinstance(X, Dataset) else _safe_indexing(X, indices)
     if issparse(block):
         block = block.toarray()
+    if isinstance(block, torch.Tensor):  # NumPy has no bfloat16
+        block = block.detach().cpu().to(torch.promote_types(block.dtype, torch.float32)).numpy()
     with np.errstate(over="ignore"):  # a float64 too large for float32 is as good as infinity
         if not isinstance(block, list):
             block = np.asarray(block)

@@ -1,5 +1,8 @@
 """Audit records: what a request was, without its data."""
 
+import functools
+
+import numpy as np
 import sklearn
 import skorch
 import torch
@@ -62,13 +65,31 @@ def _describe(value, nested=False):
     """What a record says of a parameter. Never data, which a parameter may hold too."""
     if hasattr(value, "shape"):
         return f"{type(value).__name__} of shape {tuple(value.shape)}"
-    if isinstance(value, list) and nested:  # rows or labels, for all that is known
-        return f"list of {len(value)} entries"
+    if isinstance(value, (list, set, frozenset)) and nested:  # rows or labels, for all one knows
+        return f"{type(value).__name__} of {len(value)} entries"
+    if isinstance(value, dict):
+        if not all(isinstance(key, str) for key in value):
+            return f"dict of {len(value)} entries"
+        return f"{{{', '.join(f'{k!r}: {_described(v)}' for k, v in value.items())}}}"
+    if isinstance(value, functools.partial):
+        given = [
+            *map(_described, value.args),
+            *(f"{k}={_described(v)}" for k, v in value.keywords.items()),
+        ]
+        return f"partial({', '.join([_described(value.func), *given])})"
     if hasattr(value, "get_params") and not isinstance(value, type):
         # An estimator within, the member of a composition; its own network the digests tell.
         params = {k: v for k, v in value.get_params(deep=False).items() if k != "estimator"}
-        told = ", ".join(f"{name}={_describe(v, nested=True)}" for name, v in params.items())
+        told = ", ".join(f"{name}={_described(v)}" for name, v in params.items())
         return f"{type(value).__name__}({told})"
     if isinstance(value, (tuple, list)) and not is_plain(value):
-        return f"[{', '.join(_describe(entry, nested=True) for entry in value)}]"
-    return repr(value)
+        return f"[{', '.join(_described(entry) for entry in value)}]"
+    if is_plain(value) or isinstance(value, np.random.RandomState):
+        return repr(value)
+    # Of a function the name; of anything else the class, as what is printed may be what it holds.
+    named = value if hasattr(value, "__qualname__") else type(value)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
+def _described(value):
+    return _describe(value, nested=True)

@@ -68,6 +68,7 @@ class _Described:
 
     def __init__(self):
         self._digests = {}  # forget and retain rows are of one array
+        self._functions = {}  # a function may refer to itself
 
     def tell(self, value):
         if value is None or isinstance(value, (bool, int, float, str)):
@@ -80,13 +81,29 @@ class _Described:
             if id(value) not in self._digests:
                 self._digests[id(value)] = _digest(value), value
             return self._digests[id(value)][0]
+        if isinstance(value, types.FunctionType) and id(value) not in self._functions:
+            return self._tell_function(value)
         if isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType)):
             return f"{value.__module__}.{value.__qualname__}"
+        if isinstance(value, types.MethodType):
+            of = type(value.__self__), _plain_attributes_of(value.__self__)
+            return ["method", self.tell(value.__func__), self.tell(of)]
         if isinstance(value, functools.partial):
             return ["partial", self.tell(value.func), self.tell([value.args, value.keywords])]
         if hasattr(value, "__array__"):
             return self.tell(np.asarray(value))
         return [self.tell(type(value)), self._tell_object(value)]
+
+    def _tell_function(self, function):
+        """Two of one name may differ: lambdas, and those that a function has made."""
+        self._functions[id(function)] = function
+        refers_to = [_content_of(cell) for cell in function.__closure__ or ()]
+        given = [function.__defaults__, function.__kwdefaults__, refers_to]
+        name = f"{function.__module__}.{function.__qualname__}"
+        try:
+            return ["function", name, _code_of(function.__code__), self.tell(given)]
+        finally:
+            del self._functions[id(function)]
 
     def _tell_object(self, value):
         if isinstance(value, Rows):
@@ -98,12 +115,13 @@ class _Described:
         if isinstance(value, Dataset):
             return len(value)
         if isinstance(value, torch.nn.Module):
-            return [repr(value), self.tell(dict(value.state_dict()))]
+            attributes = [_plain_attributes_of(part) for part in value.modules()]
+            return [repr(value), self.tell([dict(value.state_dict()), attributes])]
         if hasattr(value, "get_params"):
             params = _params_of(value)
             return self.tell({k: v for k, v in params.items() if k not in _WITHOUT_EFFECT})
         # Of an object that nothing is known of, what would be printed.
-        return self.tell({k: v for k, v in _attributes_of(value).items() if isinstance(v, _PLAIN)})
+        return self.tell([getattr(value, "__name__", None), _plain_attributes_of(value)])
 
 
 def _params_of(estimator):
@@ -118,6 +136,31 @@ def _params_of(estimator):
 
 def _attributes_of(value):
     return getattr(value, "__dict__", {})
+
+
+def _plain_attributes_of(value):
+    attributes = _attributes_of(value).items()
+    return {k: v for k, v in attributes if isinstance(v, _PLAIN) and k != "training"}
+
+
+def _content_of(cell):
+    try:
+        return cell.cell_contents
+    except ValueError:  # nothing was assigned yet
+        return None
+
+
+def _code_of(code):
+    """What a function does, but not where it stands."""
+    constants = [
+        _code_of(each)
+        if isinstance(each, types.CodeType)
+        else sorted(map(repr, each))
+        if isinstance(each, frozenset)
+        else repr(each)
+        for each in code.co_consts
+    ]
+    return [code.co_code.hex(), constants, *code.co_names]
 
 
 def _digest(values):

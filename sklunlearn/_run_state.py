@@ -1,17 +1,20 @@
 """Everything that a training run changes from epoch to epoch, as plain data and back."""
 
 import dataclasses
+import hashlib
 import random
 
 import numpy as np
 import torch
 
+from sklunlearn._nets import bytes_of
 from sklunlearn.search import BoundarySearch
 
 __all__ = ["RunState", "UnsaveableError", "random_states", "set_random_states"]
 
 _ARRAY, _CLASS = "sklunlearn.array", "sklunlearn.class"
 _CLASSES = {"BoundarySearch": BoundarySearch}
+_MODULE_BASICS = {*vars(torch.nn.Module()), "_parameters", "_buffers", "_modules"}
 _ABSENT = object()
 
 
@@ -38,6 +41,11 @@ class RunState:
         # Under its own name a net has what it was made from, which may be the instance itself.
         parts = {*own, *(f"{name}_" for name in own), "history_", "callbacks_"}
         self._watched = {"net": _Attributes(net, parts)}
+        for name, module in self._modules():
+            for i, part in enumerate(module.modules()):
+                is_known = type(part).__module__.startswith("torch.")
+                watched = _Attributes(part, _MODULE_BASICS, lenient=is_known)
+                self._watched[f"{name} {i}"] = watched
         if method is not None:
             self._watched["method"] = _Attributes(method)
         for i, (name, callback) in enumerate(net.callbacks_):
@@ -88,21 +96,20 @@ class RunState:
 class _Attributes:
     """The attributes of an object that change from now on.
 
-    A new value, and a list or dictionary with other elements, is a change. Other objects are
-    taken for unchanged while they are the same, unless they have a state to ask for, as
-    random generators and schedulers of the learning rate have.
+    A new value, and a list or dictionary with other elements, is a change; so are other numbers in
+    an array or tensor. Other objects are taken for unchanged while they are the same, unless they
+    have a state to ask for, as random generators and schedulers of the learning rate have.
     """
 
     def __init__(self, obj, skip=(), *, lenient=False):
         self.obj, self.skip, self.lenient = obj, skip, lenient
         # Copies: a list may grow, and while its elements are held, no other can have their place.
-        self._before = {
-            name: value.copy() if isinstance(value, (list, dict)) else value
-            for name, value in vars(obj).items()
-        }
+        own = {name: value for name, value in vars(obj).items() if name not in skip}
+        self._before = {name: _copied(value) for name, value in own.items()}
+        self._digests = {name: _digests(value) for name, value in own.items()}
 
     def take(self):
-        changed, states = {}, {}
+        changed, contents, states = {}, {}, {}
         for name, value in vars(self.obj).items():
             if name in self.skip:
                 continue
@@ -110,17 +117,24 @@ class _Attributes:
             try:
                 if not _is_same(before, value):
                     changed[name] = _encode(value)
+                elif _digests(value) != self._digests.get(name):
+                    contents[name] = [_encode(leaf) for leaf in _leaves(value)]
                 elif (state := _state_of(value)) is not None:
                     states[name] = _encode(state)
             except UnsaveableError as error:
                 if not self.lenient:
                     kind = type(self.obj).__name__
                     raise UnsaveableError(f"the attribute {name!r} of {kind} {error}") from None
-        return {"changed": changed, "states": states}
+        return {"changed": changed, "contents": contents, "states": states}
 
     def put_back(self, state):
         for name, value in state["changed"].items():
             vars(self.obj)[name] = _decode(value)
+        for name, values in state["contents"].items():
+            # In place: they may be the parameters of a module.
+            for leaf, value in zip(_leaves(vars(self.obj)[name]), values, strict=True):
+                with torch.no_grad():
+                    torch.as_tensor(leaf).copy_(torch.as_tensor(_decode(value)))
         for name, value in state["states"].items():
             _put_back_state(vars(self.obj)[name], _decode(value))
 
@@ -200,15 +214,45 @@ def _put_back_state(value, state):
 
 
 def _is_same(before, value):
-    if isinstance(value, list) and isinstance(before, list):
-        return len(value) == len(before) and all(map(_is, value, before))
-    if isinstance(value, dict) and isinstance(before, dict):
-        return list(value) == list(before) and all(map(_is, value.values(), before.values()))
+    if type(before) is _Copy and isinstance(value, (list, dict)):
+        parts = list(value.values()) if isinstance(value, dict) else value
+        keys = list(value) if isinstance(value, dict) else None
+        same = keys == before.keys and len(parts) == len(before.parts)
+        return same and all(map(_is_same, before.parts, parts))
     return before is value
 
 
-def _is(a, b):
-    return a is b
+@dataclasses.dataclass
+class _Copy:
+    """Of a list or dictionary, and those within, with the elements themselves."""
+
+    keys: list | None
+    parts: list
+
+
+def _copied(value):
+    if isinstance(value, dict):
+        return _Copy(list(value), [_copied(each) for each in value.values()])
+    if isinstance(value, list):
+        return _Copy(None, [_copied(each) for each in value])
+    return value
+
+
+def _leaves(value):
+    """Arrays and tensors in a value, in order."""
+    if isinstance(value, (list, tuple)):
+        return [leaf for each in value for leaf in _leaves(each)]
+    if isinstance(value, dict):
+        return [leaf for each in value.values() for leaf in _leaves(each)]
+    is_tensor = isinstance(value, torch.Tensor) and value.layout is torch.strided
+    is_array = type(value) is np.ndarray and value.dtype.kind in "biufc"
+    return [value] if is_tensor or is_array else []
+
+
+def _digests(value):
+    return [
+        hashlib.sha256(bytes_of(torch.as_tensor(leaf)).data).digest() for leaf in _leaves(value)
+    ]
 
 
 def _encode(value):

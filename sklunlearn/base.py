@@ -445,9 +445,9 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
         them again, as retraining does, their statistics (means, vocabularies) come from all rows.
         So do the constants with which the default network standardises its input.
 
-        What is left of the net is what predictions need: its modules, and attributes that a net
-        class or a module of your own has set. If such a class keeps rows, as a cache or a neighbour
-        classifier does, so does the copy.
+        What is left of the net is what predictions need: its modules, its `predict_nonlinearity`,
+        and attributes that a net class or a module of your own has set. If one of these keeps rows,
+        as a cache, a closure or a neighbour classifier does, so does the copy.
         """
         check_is_fitted(self, "net_")
         released = type(self)(**self._released_params())
@@ -455,6 +455,9 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
         for name in ("classes_", "preprocessing_", *described):
             if hasattr(self, name):
                 setattr(released, name, getattr(self, name))
+        if getattr(self.preprocessing_, "memory", None) is not None:  # a path, as below
+            released.preprocessing_ = shallow_copy(self.preprocessing_)
+            released.preprocessing_.memory = None
         released.net_ = strip_net(self.net_)
         return released
 

@@ -1,7 +1,7 @@
 """Generated data, labels, requests and unlearners, good and bad, for the property-based tests.
 
 ``SKLUNLEARN_EXAMPLES=10`` in the environment makes ten times as many cases, from new random draws;
-by default there are about 300, always the same.
+by default there are 2000 in all, always the same.
 """
 
 import os

@@ -130,6 +130,10 @@ def test_rows_are_found_whatever_holds_them(unlearner, X, y, log):
         assert was_forgotten(log, held) == expected
     assert was_forgotten(log, pd.DataFrame(rows)) == expected
     assert was_forgotten(log, X[4:6] + np.float32(1e-3)) == [[], []]
+    halves = torch.from_numpy(X).bfloat16()
+    append_records(log, {"requested_at": "4"}, halves, forget=[7])
+    for held in (halves[[7]], halves[[7]].float().numpy().astype(">f8")):
+        assert was_forgotten(log, held) == [[4]]
 
 
 def test_images_and_texts(log):
@@ -193,6 +197,32 @@ def test_every_change_is_found_and_named(five, change, message):
         verify_records(log)
     with pytest.raises(AuditLogError, match=message):
         was_forgotten(log, [[0.0]])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"id": True},
+        {"id": "5"},
+        {"rows": {"salt": "not hexadecimal", "digests": []}},
+        {"rows": {"salt": "00"}},
+        {"rows": {"salt": "00", "digests": [[]]}},
+        {"rows": 1},
+    ],
+)
+def test_a_line_that_append_records_never_makes_was_edited(changes, five):
+    log, lines = five
+    log.write_bytes(b"".join([*lines[:4], signed(lines[4], **changes)]))
+    for look in (verify_records, lambda log: was_forgotten(log, [[0.0]])):
+        with pytest.raises(AuditLogError, match="line 5 was edited"):
+            look(log)
+
+
+def test_a_forged_id_may_be_as_large_as_it_likes(five):
+    log, lines = five
+    log.write_bytes(b"".join([*lines[:2], signed(lines[3], id=10**15)]))
+    with pytest.raises(AuditLogError, match=r"no whole line has id 3 to 999999999999999\."):
+        verify_records(log)
 
 
 def signed(line, **changes):

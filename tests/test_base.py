@@ -1,5 +1,6 @@
 import copy
 import datetime
+import functools
 import random
 
 import numpy as np
@@ -11,6 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.metadata_routing import get_routing_for_object
 from skorch import NeuralNetClassifier
+from skorch.callbacks import Callback
 from torch.utils.data import TensorDataset
 
 from sklunlearn.base import BaseUnlearner
@@ -157,6 +159,11 @@ def test_a_record_tells_when_and_with_which_parameters(unlearner, X, y):
     assert record["versions"]["torch"] == torch.__version__
 
 
+class Keeping(Callback):
+    def __init__(self, rows):
+        self.rows = rows
+
+
 @pytest.mark.parametrize(
     ("value", "described"),
     [
@@ -168,6 +175,17 @@ def test_a_record_tells_when_and_with_which_parameters(unlearner, X, y):
         (np.arange(12.0).reshape(4, 3), "ndarray of shape (4, 3)"),
         ((np.ones((4, 3)), pd.Series([1, 2])), "[ndarray of shape (4, 3), Series of shape (2,)]"),
         (([[0.25, 0.75]], ["cat"]), "[list of 1 entries, list of 1 entries]"),
+        (
+            {"rows": np.ones((4, 3)), "own": {0.25: 1}},
+            "{'rows': ndarray of shape (4, 3), 'own': dict of 1 entries}",
+        ),
+        (
+            functools.partial(np.add, np.ones(3), out={0.75}),
+            "partial(numpy.add, ndarray of shape (3,), out=set of 1 entries)",
+        ),
+        (slice(0.25, 0.75), "builtins.slice"),
+        ([Keeping([0.25, 0.75])], "[Keeping(rows=list of 2 entries)]"),
+        (np.random.RandomState, repr(np.random.RandomState)),
     ],
 )
 def test_a_record_describes_parameters_and_not_their_data(unlearner, X, y, value, described):

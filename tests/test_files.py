@@ -56,6 +56,25 @@ def test_the_mode_of_a_file_stays_and_a_new_one_has_that_of_the_umask(path):
         assert stat.S_IMODE(os.stat(each).st_mode) == 0o640
 
 
+def test_a_private_file_is_for_its_owner_only(path):
+    os.chmod(path, 0o666)
+    for each in (path, path.with_name("other")):
+        atomic_write(each, b"new", private=True)
+        assert stat.S_IMODE(os.stat(each).st_mode) == 0o600
+
+
+def test_the_umask_of_the_process_is_never_changed(path, monkeypatch):
+    # An interrupt, and files of other threads, could come in between.
+    monkeypatch.setattr(_files.os, "umask", None)
+    atomic_write(path.with_name("other"), b"new")
+
+
+@pytest.mark.parametrize("name", ["n" * 255, "ä" * 127])
+def test_the_longest_names(path, name):
+    atomic_write(path.with_name(name), b"new")
+    assert sorted(os.listdir(path.parent)) == sorted(["model", name])
+
+
 def test_a_link_stays_a_link(path):
     link = path.with_name("link")
     link.symlink_to("model")

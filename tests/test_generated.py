@@ -68,7 +68,7 @@ def scenes(draw):
 
 
 @pytest.mark.filterwarnings("ignore")  # of feature names that come and go, among others
-@examples(110)
+@examples(680)
 @given(scenes())
 def test_fit_and_requests(scene):
     X, y, forget, unlearner, calls = scene
@@ -86,8 +86,10 @@ def test_fit_and_requests(scene):
             X, y = call["X"], call["y"]
     released = unlearner.release()
     np.testing.assert_array_equal(released.predict_proba(X), unlearner.predict_proba(X))
+    before = state_of(released)
     error = quietly(released.unlearn, X, y, forget=forget)
     assert isinstance(error, ReleasedModelError)
+    assert state_of(released) == before
 
 
 def do(unlearner, name, call):
@@ -106,6 +108,7 @@ def do(unlearner, name, call):
         return False
     if name == "set_params":
         unlearner.set_params(**call["params"])
+        assert state_of(unlearner)["digests"] == before["digests"]
         return False
     options = {"forget": call["forget"]}
     if name != "fit":
@@ -120,7 +123,7 @@ def do(unlearner, name, call):
     return not call.get("as_dataset")
 
 
-@examples(40)
+@examples(220)
 @given(st.integers(1, 9).flatmap(lambda n: st.tuples(st.just(n), forgets(n))), st.booleans())
 def test_check_forget(case, allow_all):
     n, forget = case

@@ -48,7 +48,7 @@ def check(result, low=-np.inf, high=np.inf):
         assert (np.isnan(values) | ((values >= low - 1e-9) & (values <= high + 1e-9))).all()
 
 
-@examples(40)
+@examples(220)
 @given(st.data(), st.integers(1, 9), st.integers(2, 4))
 def test_metrics_of_predictions(data, n, n_classes):
     y, other, forget = data.draw(labels(n)), data.draw(labels(n)), data.draw(forgets(n))
@@ -75,7 +75,7 @@ def test_metrics_of_predictions(data, n, n_classes):
     quietly(metrics.interclass_confusion, y, other, classes=(number, data.draw(numbers)))
 
 
-@examples(40)
+@examples(220)
 @given(st.data(), st.integers(2, 9))
 def test_metrics_of_scores(data, n):
     a, b = data.draw(vectors(n)), data.draw(vectors(n))
@@ -164,7 +164,7 @@ def metadata(draw, n):
     return pd.DataFrame({"age": age, "device": device}, index=index)
 
 
-@examples(40)
+@examples(220)
 @given(st.data(), st.integers(2, 9))
 def test_selections(data, n):
     y, X = data.draw(labels(n)), data.draw(rows(n))
@@ -178,7 +178,7 @@ def test_selections(data, n):
     assert isinstance(leakage, EXPECTED) or leakage.shape == (n,)
 
 
-@examples(40)
+@examples(220)
 @given(criteria(5), _WORDS, _WORDS, st.sampled_from([None, "2026-03-01T09:30:00+00:00", "x"]))
 def test_requests_come_back_from_json(asked, reason, requested_by, requested_at):
     request = quietly(
@@ -197,7 +197,7 @@ def test_requests_come_back_from_json(asked, reason, requested_by, requested_at)
         assert again == request or asked.get("nearest") == [[0.0]]
 
 
-@examples(40)
+@examples(220)
 @given(st.data())
 def test_any_text_is_a_request_or_refused(data):
     whole = json.loads(ForgetRequest(reason="a", requested_by="b", classes=1).to_json())

@@ -11,13 +11,14 @@ from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from skorch import NeuralNetClassifier
+from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier
 from skorch.callbacks import Callback, EpochScoring
 from skorch.dataset import Dataset
 from skorch.helper import predefined_split
-from torch.utils.data import WeightedRandomSampler
+from torch.utils.data import DataLoader, WeightedRandomSampler
 
 from sklunlearn import ComposedUnlearner, NegGradUnlearner
+from sklunlearn._nets import strip_net
 from sklunlearn.networks import MLP
 
 # No layer, and nothing else that a network has, is of these sizes.
@@ -134,6 +135,22 @@ class Collate:
         return torch.utils.data.default_collate(batch)
 
 
+class Prototypes(MLP):
+    """Begins with rows, from which its training leads away."""
+
+    def __init__(self, rows, **params):
+        super().__init__(**params)
+        self.offset = torch.nn.Parameter(torch.as_tensor(rows).mean())
+
+    def forward(self, X):
+        return super().forward(X + self.offset)
+
+
+def keeping(function, rows):
+    """The function, or class, as a function that refers to rows."""
+    return lambda *args, **params: function(*args, **params) if len(rows) else None
+
+
 def make_mlp(rows):
     return lambda **params: MLP(**params) if len(rows) else None
 
@@ -150,6 +167,11 @@ NET_PARAMS = {
     "iterator": lambda X, y: {"iterator_valid__collate_fn": Collate(X)},
     "module": lambda X, y: {"module": make_mlp(X)},
     "criterion": lambda X, y: {"criterion": KeepingLoss, "criterion__rows": torch.from_numpy(X)},
+    "module parameter": lambda X, y: {"module": Prototypes, "module__rows": X},
+    "loader for training": lambda X, y: {"iterator_train": keeping(DataLoader, X)},
+    "loader for validation": lambda X, y: {"iterator_valid": keeping(DataLoader, X)},
+    "dataset by a function": lambda X, y: {"dataset": keeping(Dataset, X)},
+    "optimizer": lambda X, y: {"optimizer": keeping(torch.optim.SGD, X)},
 }
 
 
@@ -168,6 +190,34 @@ def test_what_the_net_was_trained_with(name, net, data, tmp_path):
     assert leaks_in_graph(released, sizes=SIZES, **what) == []
     np.testing.assert_array_equal(released.predict_proba(X), unlearner.predict_proba(X))
     np.testing.assert_array_equal(released.net_.predict_proba(X), unlearner.predict_proba(X))
+
+
+def test_losses_of_two_classes_keep_no_weights(data):
+    X, _ = data
+    weight = torch.tensor([0.25, 0.5, 0.75, 1.25])
+    module = torch.nn.Sequential(torch.nn.Linear(X.shape[1], 1), torch.nn.Flatten(0))
+    for loss, output in (("BCELoss", torch.sigmoid(weight)), ("BCEWithLogitsLoss", weight)):
+        net = NeuralNetBinaryClassifier(
+            module, criterion=getattr(torch.nn, loss), criterion__weight=weight
+        ).initialize()
+        stripped = strip_net(net)
+        assert type(stripped.criterion_) is getattr(torch.nn, loss)
+        what = {"rows": [], "weights": [weight.numpy()]}
+        assert leaks_in_graph(net, **what) and leaks_in_graph(stripped, **what) == []
+        # Whether there are logits is still known.
+        as_before = stripped._get_predict_nonlinearity()(output)
+        torch.testing.assert_close(as_before, net._get_predict_nonlinearity()(output))
+
+
+def test_the_cache_of_a_pipeline_is_not_released(net, data, tmp_path):
+    X, y = data
+    pipeline = make_pipeline(StandardScaler(), net, memory=str(tmp_path / "cached steps"))
+    unlearner = NegGradUnlearner(pipeline, random_state=0).fit(X, y, forget=[0])
+    released = unlearner.release()
+    what = {"rows": [], "texts": ["cached steps"]}
+    assert leaks_in_graph(unlearner.preprocessing_, **what)
+    assert find_leaks(released, **what) == []
+    np.testing.assert_array_equal(released.predict_proba(X), unlearner.predict_proba(X))
 
 
 # Planted leaks, each of which must be found

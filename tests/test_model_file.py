@@ -1,3 +1,5 @@
+import hashlib
+import json
 import pickle
 import sys
 import warnings
@@ -172,6 +174,30 @@ def test_a_pickle_in_the_place_of_preprocessing_is_not_read(net, X, y, path, tmp
     with pytest.raises(ModelFileError, match="no model can be made of it"):
         load_model(path)
     assert not (tmp_path / "harm").exists()
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ({"model": {}}, "is not a model that save_model has written"),
+        ({"model": "[]"}, "no JSON object"),
+        ({"model": "[" * 100_000}, "cannot be read"),
+        ({"format_version": "0"}, "is not a model that save_model has written"),
+        ({"format_version": "9" * 5000}, "is not a model that save_model has written"),
+    ],
+)
+def test_forged_headers_give_the_one_error(metadata, message, fitted, path):
+    save_model(fitted, path)
+    data = path.read_bytes()
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    header["__metadata__"] |= {**metadata, "digest": "0" * 64}
+    header = json.dumps(header, separators=(",", ":")).encode()
+    data = len(header).to_bytes(8, "little") + header + data[end:]
+    digest = hashlib.sha256(data).hexdigest()
+    path.write_bytes(data.replace(b"0" * 64, digest.encode()))
+    with pytest.raises(ModelFileError, match=message):
+        load_model(path)
 
 
 def test_forged_descriptions_give_the_one_error_or_a_model(fitted, path):

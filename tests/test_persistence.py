@@ -234,6 +234,38 @@ def own_net(X, y, **params):
     return NegGradUnlearner(net, max_epochs=1, random_state=0).fit(X, y, forget=[0, 1])
 
 
+class WithExtraState(nn.Linear):
+    """With a state beside its tensors, as quantized layers have."""
+
+    n_seen = 3
+
+    def get_extra_state(self):
+        return {"n_seen": self.n_seen}
+
+    def set_extra_state(self, state):
+        self.n_seen = state["n_seen"]
+
+
+def test_modules_with_an_extra_state(X, y, path):
+    net = NeuralNetClassifier(
+        WithExtraState(4, 3), criterion=nn.CrossEntropyLoss, train_split=None, verbose=0
+    )
+    unlearner = NegGradUnlearner(net, random_state=0).fit(X, y, forget=[0])
+    unlearner.net_.module_.n_seen = 5
+    save_model(unlearner, path)
+    loaded = load_model(path, custom_objects=[WithExtraState])
+    assert loaded.net_.module_.n_seen == 5
+    np.testing.assert_array_equal(loaded.predict_proba(X), unlearner.predict_proba(X))
+
+
+@pytest.mark.parametrize("dtype", [">i4", ">f8", ">U2"])
+def test_labels_of_another_byte_order(dtype, X, y, path):
+    unlearner = NegGradUnlearner(random_state=0, max_epochs=1).fit(X, y.astype(dtype), forget=[0])
+    loaded = round_trip(unlearner, path)
+    assert loaded.classes_.tolist() == unlearner.classes_.tolist()
+    assert loaded.predict(X).tolist() == unlearner.predict(X).tolist()
+
+
 def test_own_modules_are_given_by_the_caller(X, y, path):
     unlearner = own_net(X, y, module__width=5)
     save_model(unlearner, path)
@@ -319,6 +351,7 @@ def test_the_folder_of_a_cache_is_not_stored(net, X, y, path, tmp_path):
         (lambda u: setattr(u, "extra_", object()), "`extra_` cannot be saved"),
         (lambda u: setattr(u, "extra_", [np.array([1j])]), r"`extra_.0`.*complex128"),
         (lambda u: setattr(u, "extra_", torch.eye(2).to_sparse()), r"`extra_`.*sparse"),
+        (lambda u: setattr(u, "extra_", torch.tensor(1j).cdouble()), r"`extra_`.*complex128"),
         (lambda u: setattr(u, "extra_", pd.DataFrame()), r"`extra_`.*DataFrame.*may hold data"),
         (lambda u: u.net_.module_.register_forward_hook(print), r"`net_.module_`.*hooks"),
     ],

@@ -135,6 +135,24 @@ def test_what_is_stored_with_the_rows_counts():
     assert key((rows,)) != key((Rows(DATA),))
 
 
+def make_function(value):
+    def function(n=0):
+        return value if n == 0 else function(n - 1)
+
+    return function
+
+
+class Scaled(nn.Module):
+    """Of which nothing is printed, and which has no weights."""
+
+    def __init__(self, scale):
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, X):
+        return self.scale * X
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [
@@ -143,6 +161,14 @@ def test_what_is_stored_with_the_rows_counts():
         (nn.Dropout(0.1), nn.Dropout(0.2)),
         (torch.optim.SGD, torch.optim.Adam),
         (torch.relu, torch.sigmoid),
+        (np.add, np.multiply),
+        (make_function(1), make_function(2)),
+        (make_function(DATA), make_function(DATA + 1)),
+        (lambda x: x, lambda x: -x),
+        (lambda x: x + 1, lambda x: x + 2),
+        (lambda x, by=1: x, lambda x, by=2: x),
+        (Scaled(1).forward, Scaled(2).forward),
+        (Scaled(1), Scaled(2)),
         (1, 1.0),
         (None, "None"),
     ],

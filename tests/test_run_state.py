@@ -112,6 +112,40 @@ def test_order_and_columns_of_rows():
     assert RunState(make_net(), (Rows(np.zeros((2, 1))),)).take()["orders"][0]["sizes"] == []
 
 
+def test_what_changes_in_place():
+    def make():
+        net = make_net()
+        method = Method()
+        method.counts, method.table = np.zeros(2), {"deep": [{"list": []}]}
+        method.weights = list(net.module_.parameters())
+        method.mean = [torch.zeros(2, dtype=torch.bfloat16), (np.ones(3), "a")]
+        net.module_.temperature = 1.0
+        return net, method, RunState(net, method=method)
+
+    net, method, state = make()
+    assert all(not any(each.values()) for each in state.take()["attributes"].values())
+    method.counts += [1, 2]
+    method.table["deep"][0]["list"].append(7)
+    method.mean[0] += 0.5
+    method.mean[1][0][2] = 4
+    net.module_.temperature = 0.25
+    with torch.no_grad():
+        method.weights[0] += 1
+    kept = copy.deepcopy(state.take())
+
+    other, again, fresh = make()
+    arrays = again.counts, again.mean[0], again.mean[1][0]
+    fresh.put_back(kept)
+    assert again.table == {"deep": [{"list": [7]}]}
+    assert other.module_.temperature == 0.25
+    # What others refer to, as an optimizer to the weights, is still the same.
+    assert all(a is b for a, b in zip(again.weights, other.module_.parameters(), strict=True))
+    torch.testing.assert_close(again.weights, method.weights, rtol=0, atol=0)
+    assert arrays[0] is again.counts and arrays[0].tolist() == [1, 2]
+    assert arrays[1] is again.mean[0] and arrays[1].tolist() == [0.5, 0.5]
+    assert arrays[2] is again.mean[1][0] and arrays[2].tolist() == [1, 1, 4]
+
+
 def test_attributes_that_change():
     method = Method()
     method.fixed, method.teacher, method.numbers, method.table = "a", object(), [1], {"a": 1}

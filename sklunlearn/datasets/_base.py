@@ -121,7 +121,7 @@ def download(url, path, *, md5=None, download_if_missing=True, n_retries=3, dela
 def _retrieve(url, name, path, n_retries, delay):
     for attempt in range(n_retries + 1):
         try:
-            urlretrieve(url, name)
+            urlretrieve(url, name)  # noqa: S310 - only addresses that are written in this package
             return
         except (URLError, TimeoutError, ConnectionError) as error:
             if attempt == n_retries:
