@@ -10,7 +10,7 @@ BENCHMARKS := $(sort $(wildcard tests/benchmarks/bench_*.py))
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench compare lint clean
+.PHONY: help demo test bench compare docs lint clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,12 +30,18 @@ bench: $(VENV)/.test  ## run every benchmark in turn
 compare: $(VENV)/.test  ## compare all methods on digits and wine
 	$(ONE_THREAD) $(BIN)/python tests/benchmarks/compare_methods.py
 
+# -W: a warning is an error. Only pages that changed are built; `make clean` begins anew.
+docs: $(VENV)/.docs  ## build the documentation site, docs/_build/html
+	$(ONE_THREAD) MPLBACKEND=Agg $(BIN)/python -m sphinx -W --keep-going -q docs docs/_build/html
+	@echo "docs/_build/html/index.html; or: $(BIN)/python -m http.server -d docs/_build/html"
+
 lint: $(VENV)/.dev  ## check style and formatting
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
 clean:  ## remove caches and outputs, but not .venv
 	rm -rf build dist demo-output compare-output .pytest_cache .ruff_cache
+	rm -rf docs/_build docs/auto_examples docs/api/generated docs/api/backreferences docs/course
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 # Stamps: what is installed in .venv. They form a chain, so that pip never runs twice at once.
@@ -54,4 +60,8 @@ $(VENV)/.test: $(VENV)/.base
 
 $(VENV)/.dev: $(VENV)/.test
 	@$(PIP) install -q -c constraints.txt -e ".[dev]"
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.dev
+	@$(PIP) install -q -c constraints.txt -e ".[docs]"
 	@touch $@
