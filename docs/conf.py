@@ -39,10 +39,10 @@ templates_path = ["_templates"]
 exclude_patterns = [
     "_build",
     "_ext",
-    "figures",
     "examples",
-    "auto_examples/*.ipynb",
-    "api/generated/*.txt",
+    "figures",
+    "**/sg_execution_times.rst",
+    "sg_execution_times.rst",
 ]
 suppress_warnings = ["config.cache"]  # the gallery's settings hold objects
 

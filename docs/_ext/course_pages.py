@@ -1,4 +1,4 @@
-"""The notebooks as pages: Markdown made of the percent scripts in `notebooks/`, nothing executed."""
+"""The notebooks as pages: Markdown made of the scripts in `notebooks/`; nothing is executed."""
 
 import re
 import shutil

@@ -1,8 +1,0 @@
-"""
-Forgetting a class in two dimensions
-====================================
-"""
-
-import matplotlib.pyplot as plt
-
-plt.plot([1, 2])
