@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import re
+from dataclasses import is_dataclass
 from pathlib import Path
 
 import pytest
@@ -51,11 +52,6 @@ def described(section):
     return [name.strip("* ") for line in lines for name in line.split(" : ")[0].split(",")]
 
 
-def parameters(function):
-    """Names of the parameters of a function or class, without self."""
-    return [name for name in inspect.signature(function).parameters if name != "self"]
-
-
 def in_reference():
     """Dotted names that the autosummary tables of the reference list."""
     found = []
@@ -81,29 +77,42 @@ def test_every_public_name_is_in_the_reference_once():
     assert len(known) == len(listed) == len(PUBLIC)
 
 
+def is_result(value):
+    """Whether it is a class that a function makes, which has its fields as attributes."""
+    made = inspect.isclass(value) and (issubclass(value, tuple) or is_dataclass(value))
+    return made and "Parameters" not in sections(value.__doc__)
+
+
+def is_exception(value):
+    """Whether it is raised, with a message."""
+    return inspect.isclass(value) and issubclass(value, Exception)
+
+
 @pytest.mark.parametrize("name", sorted(CLASSES | FUNCTIONS | METHODS))
 def test_a_docstring_describes_each_parameter(name):
     value = (CLASSES | FUNCTIONS | METHODS)[name]
     assert value.__doc__, "no docstring"
     found = sections(value.__doc__)
     assert found[""].strip(), "no summary"
-    takes = parameters(value) if not _inherits_constructor(value) else []
-    given = described(found.get("Parameters", "")) + described(found.get("Other Parameters", ""))
-    if name.endswith(".forward"):  # torch's; a sentence says what goes in and what comes out
+    if is_exception(value) or name.endswith(".forward"):  # as Python and torch would have it
         return
-    assert given == takes
-
-
-def _inherits_constructor(value):
-    return inspect.isclass(value) and "__init__" not in vars(value)
+    signature = dict(inspect.signature(value).parameters)
+    signature.pop("self", None)
+    given = described(found.get("Attributes" if is_result(value) else "Parameters", ""))
+    assert sorted(given) == sorted(signature)
+    ordered = [name for name, p in signature.items() if p.kind is p.POSITIONAL_OR_KEYWORD]
+    assert [name for name in given if name in ordered] == ordered
 
 
 @pytest.mark.parametrize("name", sorted(CLASSES | FUNCTIONS))
 def test_a_docstring_has_an_example(name):
     value = PUBLIC[name]
-    if inspect.isabstract(value) or issubclass(type(value), type) and issubclass(value, Exception):
-        return  # nobody makes one
-    assert ">>>" in sections(value.__doc__).get("Examples", ""), "no example"
+    if inspect.isabstract(value) or is_exception(value):
+        return
+    if is_result(value):  # the function that returns it has one
+        return
+    example = sections(value.__doc__).get("Examples", "")
+    assert ">>>" in example or re.fullmatch(r"\s*See :func:`\w+`\.\s*", example), "no example"
 
 
 PAGES = sorted(

@@ -44,4 +44,4 @@ plt.show()
 # In words, and the front as a table:
 print(search.verdict_)
 print("Chosen:", {name: float(value) for name, value in search.best_params_.items()})
-search.pareto_front_
+print(search.pareto_front_.round(3).to_string(index=False))
