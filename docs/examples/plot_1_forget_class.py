@@ -29,9 +29,9 @@ BoundaryDisplay.from_estimator(unlearner, X, y, forget=forget, retrained=retrain
 plt.show()
 
 # %%
-# The region of the forgotten class is gone, and the others are nearly where they were. What
-# becomes of the empty place is not determined by the data: the unlearned network divides it along
-# the old boundaries, the retrained one as its other weights happen to have it.
+# The region of the forgotten class is gone, and the boundaries of the others have hardly moved. Both
+# networks give the empty place to the upper moon; no row says that they should, so that other data
+# or another seed may divide it otherwise.
 for name, model in [("unlearned", unlearner), ("retrained", retrained)]:
     print(
         f"{name}: accuracy on the forget rows {model.score(X[forget], y[forget]):.3f}, "
