@@ -94,7 +94,7 @@ def draw_front(ax):
 
 
 def main():
-    """Write `readme.png` beside this file."""
+    """Write `readme.png` beside this file, and its first two panels as `plane.png`."""
     fig, axes = plt.subplots(
         1, 4, figsize=(10, 2.9), layout="constrained", width_ratios=[1, 1, 1, 1.25]
     )
@@ -104,6 +104,8 @@ def main():
     fig.savefig(buffer, dpi=160)
     picture = Image.open(buffer).convert("RGB").quantize(96, dither=Image.Dither.NONE)
     picture.save(Path(__file__).with_name("readme.png"), optimize=True)
+    # The thumbnail of an example whose own picture is too wide to be one.
+    picture.crop((0, 0, 718, 405)).save(Path(__file__).with_name("plane.png"), optimize=True)
 
 
 if __name__ == "__main__":

@@ -38,3 +38,5 @@ for name, model in [("unlearned", unlearner), ("retrained", retrained)]:
         f"on the others {model.score(X[~forget], y[~forget]):.3f}, "
         f"{model.unlearning_time_:.2f} s"
     )
+
+# sphinx_gallery_thumbnail_path = "_static/plane.png"
