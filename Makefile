@@ -10,10 +10,10 @@ BENCHMARKS := $(sort $(wildcard tests/benchmarks/bench_*.py))
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench compare docs lint clean
+.PHONY: help demo test bench compare docs notebooks course lint clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.base  ## learn, forget and judge on a small data set
 	$(BIN)/python -m sklunlearn
@@ -34,6 +34,12 @@ compare: $(VENV)/.test  ## compare all methods on digits and wine
 docs: $(VENV)/.docs  ## build the documentation site, docs/_build/html
 	$(ONE_THREAD) MPLBACKEND=Agg $(BIN)/python -m sphinx -W --keep-going -q docs docs/_build/html
 	@echo "docs/_build/html/index.html; or: $(BIN)/python -m http.server -d docs/_build/html"
+
+notebooks: $(VENV)/.test  ## write the notebooks that the scripts in notebooks/scripts make
+	$(BIN)/python notebooks/make_notebooks.py
+
+course: $(VENV)/.course  ## open the course in the browser
+	$(BIN)/jupyter lab notebooks
 
 lint: $(VENV)/.dev  ## check style and formatting
 	$(BIN)/ruff check .
@@ -56,6 +62,10 @@ $(VENV)/.base: pyproject.toml constraints.txt
 
 $(VENV)/.test: $(VENV)/.base
 	@$(PIP) install -q -c constraints.txt -e ".[test]"
+	@touch $@
+
+$(VENV)/.course: $(VENV)/.base
+	@$(PIP) install -q -c constraints.txt -e ".[notebooks]"
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.test

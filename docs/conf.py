@@ -37,6 +37,7 @@ extensions = [
 ]
 templates_path = ["_templates"]
 exclude_patterns = [
+    "course/*.ipynb",
     "_build",
     "_ext",
     "examples",

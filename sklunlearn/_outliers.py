@@ -2,6 +2,7 @@
 
 import numpy as np
 from sklearn.base import clone
+from sklearn.pipeline import Pipeline
 
 from sklunlearn._labels import column_of
 from sklunlearn._row_features import as_rows
@@ -81,8 +82,9 @@ def _detector_scores(X, detector):
         if hasattr(detector, name):
             return -getattr(detector, name)(table)
     # LocalOutlierFactor judges the rows that it was fitted to by this alone.
-    if hasattr(detector, "negative_outlier_factor_"):
-        return -detector.negative_outlier_factor_
+    last = detector[-1] if isinstance(detector, Pipeline) else detector
+    if hasattr(last, "negative_outlier_factor_"):
+        return -last.negative_outlier_factor_
     raise TypeError(
         f"outliers by {detector!r}: it has neither `score_samples` nor `decision_function`. Pass "
         "a detector of scikit-learn, such as IsolationForest, or the name of a column."

@@ -187,6 +187,11 @@ def discover_domains(
             "method='embedding' needs a fitted unlearner, a fitted skorch net or a function: pass "
             "it as `estimator`."
         )
+    if isinstance(clusterer, type):
+        raise TypeError(
+            f"`clusterer` is the class {clusterer.__name__}: pass an instance, "
+            f"{clusterer.__name__}()."
+        )
     features, names = domain_features(X, estimator, batch_size)
     if not np.isfinite(features).all():
         raise ValueError("X, or its embedding, holds values that are infinite or missing.")

@@ -170,6 +170,7 @@ def test_one_domain():
             "infinite or missing",
         ),
         ({"clusterer": 3}, ValueError, "'clusterer' parameter"),
+        ({"clusterer": KMeans}, TypeError, r"is the class KMeans: pass an instance, KMeans\(\)"),
         ({"clusterer": DBSCAN(), "n_domains": 2}, ValueError, "chooses the number of domains"),
         ({"max_domains": 1}, ValueError, "'max_domains' parameter"),
         ({"explained_variance": 1.0}, ValueError, "'explained_variance' parameter"),

@@ -6,6 +6,8 @@ from sklearn.base import BaseEstimator
 from sklearn.covariance import EllipticEnvelope
 from sklearn.ensemble import IsolationForest
 from sklearn.neighbors import LocalOutlierFactor
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.svm import OneClassSVM
 
 from sklunlearn._outliers import robust_z_scores
@@ -58,16 +60,18 @@ def test_the_most_extreme_rows_of_a_column(column):
         IsolationForest(random_state=0, contamination=0.4),
         LocalOutlierFactor(10),
         LocalOutlierFactor(10, novelty=True),
+        make_pipeline(StandardScaler(), LocalOutlierFactor(10)),
         OneClassSVM(nu=0.5),
         EllipticEnvelope(random_state=0),
     ],
-    ids=lambda detector: type(detector).__name__,
+    ids=["forest", "lof", "novelty", "pipeline", "svm", "envelope"],
 )
 @pytest.mark.filterwarnings("ignore:X does not have valid feature names")
 def test_detectors(detector):
     mask = forget_mask(X=X.reshape(60, 2, 1), outliers=0.05, by=detector)
     assert np.flatnonzero(mask).tolist() == [57, 58, 59]
-    assert not hasattr(detector, "offset_")  # it was cloned
+    last = detector[-1] if isinstance(detector, Pipeline) else detector
+    assert not hasattr(last, "offset_")  # it was cloned
 
 
 def test_outliers_are_among_all_rows_and_then_intersected():

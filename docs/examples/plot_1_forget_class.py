@@ -29,7 +29,7 @@ BoundaryDisplay.from_estimator(unlearner, X, y, forget=forget, retrained=retrain
 plt.show()
 
 # %%
-# The region of the forgotten class is gone, and the boundaries of the others have hardly moved. Both
+# The region of the forgotten class is gone, and the other boundaries have hardly moved. Both
 # networks give the empty place to the upper moon; no row says that they should, so that other data
 # or another seed may divide it otherwise.
 for name, model in [("unlearned", unlearner), ("retrained", retrained)]:

@@ -85,9 +85,12 @@ def list_metadata(folder, metadata, file, label):
     table, name = _read_table(folder, metadata)
     for column, parameter in [(file, "file"), (label, "label")]:
         if column not in table.columns:
+            names = list(table.columns)
+            whole = len(names) == 1 and any(mark in str(names[0]) for mark in ";\t|")
+            hint = " Columns of a CSV file are divided by commas." if whole else ""
             raise ValueError(
-                f"{name} has no column {column!r}, only {some(list(table.columns))}: say with "
-                f"`{parameter}` which one holds the {parameter}s."
+                f"{name} has no column {column!r}, only {some(names)}: say with `{parameter}` "
+                f"which one holds the {parameter}s.{hint}"
             )
         if list(table.columns).count(column) > 1:
             raise ValueError(f"{name} has several columns {column!r}: rename all but one.")
@@ -139,9 +142,19 @@ def _read_table(folder, metadata):
             f"one.{hint}"
         )
     try:
-        return pd.read_csv(path, encoding="utf-8-sig"), path
+        return _with_codes(pd.read_csv(path, encoding="utf-8-sig"), path), path
     except (ValueError, OSError) as error:
         raise ValueError(f"{path} cannot be read as a CSV file: {error}") from error
+
+
+def _with_codes(table, path):
+    """The table with codes such as '007', which pandas reads as numbers, as they are written."""
+    import pandas as pd
+
+    numbers = [c for c in table if table[c].dtype.kind in "if"]
+    written = pd.read_csv(path, encoding="utf-8-sig", usecols=numbers, dtype=str)
+    codes = [c for c in numbers if written[c].str.fullmatch(r"0\d+", na=False).any()]
+    return table.assign(**{c: written[c] for c in codes})
 
 
 def _inside(folder, file, name):

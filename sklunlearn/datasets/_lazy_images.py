@@ -96,6 +96,11 @@ class LazyImages(Dataset):
         return len(self.files)
 
     def __getitem__(self, index):
+        if isinstance(index, slice):
+            raise TypeError(
+                "LazyImages hands out one image an index, got a slice: for several, take "
+                "torch.utils.data.Subset(images, range(...))."
+            )
         image = torch.from_numpy(to_unit(self._image(range(len(self))[index])))
         label = self.targets[index]
         return image, label.item() if isinstance(label, np.generic) else label

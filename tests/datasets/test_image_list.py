@@ -93,6 +93,26 @@ def test_csv(touch):
         assert result.missing == result.ignored == []
 
 
+def test_codes_keep_their_zeros(touch):
+    folder = touch("1.png", "2.png", "3.png")
+    rows = ["file,label,patient,site,age,share", "1.png,1,007,010,7,0.5", "2.png,0,12,,8,"]
+    (folder / "meta.csv").write_text("\n".join([*rows, "3.png,0,3,011,9,0"]))
+    result = list_metadata(folder, "meta.csv", "file", "label")
+    table = result.metadata
+    assert table["patient"].tolist() == ["007", "12", "3"]
+    assert table["site"].dropna().tolist() == ["010", "011"]
+    assert table["age"].tolist() == [7, 8, 9]
+    assert table["share"].dropna().tolist() == [0.5, 0.0]
+    assert result.target.tolist() == [1, 0, 0]
+
+
+def test_csv_of_semicolons(touch):
+    folder = touch("1.png")
+    (folder / "meta.csv").write_text("file;label\n1.png;0\n")
+    with pytest.raises(ValueError, match=r"no column 'file', only file;label.* divided by commas"):
+        list_metadata(folder, "meta.csv", "file", "label")
+
+
 @pytest.mark.parametrize("labels", [[1, 0], [1.0, 2.0], ["b", "a"], [True, False]])
 def test_labels_keep_their_type(touch, labels):
     result = listed(touch("1.png", "2.png"), file=["1.png", "2.png"], label=labels)

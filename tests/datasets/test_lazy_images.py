@@ -60,6 +60,11 @@ def test_items(make):
     assert images.targets.tolist() == LABELS
 
 
+def test_slice(make):
+    with pytest.raises(TypeError, match="one image an index, got a slice: for several, take"):
+        make()[:2]
+
+
 def test_number_labels(make):
     y = make(targets=np.arange(N))[4][1]
     assert y == 4
