@@ -2,7 +2,6 @@
 
 import inspect
 import os
-import re
 import sys
 import warnings
 from pathlib import Path
@@ -33,7 +32,9 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
-    "course_pages",  # in _ext: the notebooks as pages
+    # In _ext:
+    "course_pages",
+    "site_links",
 ]
 templates_path = ["_templates"]
 exclude_patterns = [
@@ -149,18 +150,3 @@ html_theme_options = {
     "pygments_dark_style": "github-dark",
 }
 html_sidebars = {"index": [], "getting_started": [], "changelog": [], "contributing": []}
-
-
-def drop_empty_patterns(app, docname, source):
-    """Leave a pattern of a toctree out as long as there is no page for it."""
-    folder = Path(app.srcdir, docname).parent
-
-    def kept(line):
-        return any(folder.glob(line[0].strip())) * line[0]
-
-    source[0] = re.sub(r"^[\w./]+\*\n", kept, source[0], flags=re.MULTILINE)
-
-
-def setup(app):
-    """Called by Sphinx."""
-    app.connect("source-read", drop_empty_patterns)
