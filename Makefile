@@ -47,7 +47,8 @@ lint: $(VENV)/.dev  ## check style and formatting
 
 clean:  ## remove caches and outputs, but not .venv
 	rm -rf build dist demo-output compare-output .pytest_cache .ruff_cache
-	rm -rf docs/_build docs/auto_examples docs/api/generated docs/api/backreferences docs/course
+	rm -rf docs/_build docs/auto_examples docs/api/generated docs/api/backreferences docs/api/unlearners.rst \
+		docs/course docs/sg_execution_times.rst
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 # Stamps: what is installed in .venv. They form a chain, so that pip never runs twice at once.

@@ -34,6 +34,7 @@ extensions = [
     "sphinx_gallery.gen_gallery",
     # In _ext:
     "course_pages",
+    "methods_page",
     "site_links",
 ]
 templates_path = ["_templates"]

@@ -1,6 +1,6 @@
 """The documentation: every public name is in the reference, with a docstring that says all."""
 
-import importlib
+import importlib.util
 import inspect
 import re
 from dataclasses import is_dataclass
@@ -54,10 +54,14 @@ def described(section):
 
 def in_reference():
     """Dotted names that the autosummary tables of the reference list."""
+    spec = importlib.util.spec_from_file_location("methods_page", DOCS / "_ext/methods_page.py")
+    written = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(written)
+    pages = {page.name: page.read_text(encoding="utf-8") for page in (DOCS / "api").glob("*.rst")}
     found = []
-    for page in sorted((DOCS / "api").glob("*.rst")):
+    for page in (pages | {"unlearners.rst": written.methods_page()}).values():
         module = ""
-        for line in page.read_text(encoding="utf-8").splitlines():
+        for line in page.splitlines():
             if line.startswith(".. currentmodule:: "):
                 module = line.removeprefix(".. currentmodule:: ")
             elif re.fullmatch(r"   [A-Za-z_]\w*", line) and module:
