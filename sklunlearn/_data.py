@@ -8,6 +8,8 @@ from sklearn.utils import _safe_indexing
 from skorch.dataset import Dataset as SkorchDataset
 from torch.utils.data import Dataset, Subset
 
+from sklunlearn._positions import MANY, drawn_batches, shuffled_batches, split_evenly
+
 __all__ = [
     "Batch",
     "BatchLoader",
@@ -15,26 +17,13 @@ __all__ = [
     "feature_statistics",
     "is_memory_mapped",
     "labels_of",
-    "split_evenly",
+    "on_device",
     "take",
 ]
 
 # So many rows are read to see whether the labels that a data set holds are those of its rows.
 _N_PROBES = 8
-
-
-def split_evenly(order, batch_size):
-    """Split a sequence in as few batches of at most `batch_size` as possible, of nearly equal size.
-
-    So no epoch ends in a batch of one row, which BatchNorm could not train on.
-    """
-    n_batches = -(-len(order) // batch_size)
-    size, n_longer = divmod(len(order), max(1, n_batches))
-    start = 0
-    for i in range(n_batches):  # one at a time: of many rows, most are never asked for
-        end = start + size + (i < n_longer)
-        yield order[start:end]
-        start = end
+_HOST = torch.device("cpu")
 
 
 class BatchLoader:
@@ -98,7 +87,7 @@ class Batch:
     logits: torch.Tensor | None = None
 
     def __len__(self):
-        return len(self.y)
+        return self.y.shape[0]
 
     def __getitem__(self, name):
         return self.columns[name]
@@ -112,7 +101,7 @@ class Rows(Dataset):
 
     Parameters
     ----------
-    source : ndarray of shape (n_samples, ...) or torch Dataset
+    source : ndarray of shape (n_samples, ...), tensor as of `on_device`, or torch Dataset
         The data set. Arrays of another type than float32 are converted a batch at a time.
     y : ndarray of shape (n_samples,), dtype int64, default=None
         Class indices. None: not known, 0 for every row.
@@ -123,11 +112,21 @@ class Rows(Dataset):
     def __init__(self, source, y=None, indices=None):
         self.source = source
         self.indices = np.arange(len(source)) if indices is None else indices
-        self.y = torch.zeros(len(self), dtype=torch.int64)
-        if y is not None:
-            self.y = torch.as_tensor(y[self.indices])
+        self._labels = y  # of the whole data set: there may be more rows than a copy should have
         self.columns = {}
         self._order = iter(())
+        self._moved = {}
+
+    @property
+    def y(self):
+        """Class indices, a tensor of shape (n_rows,) that is made for who asks."""
+        return self._take_y(slice(None))
+
+    def _take_y(self, positions):
+        indices = self.indices[positions]
+        if self._labels is None:
+            return torch.zeros(len(indices), dtype=torch.int64)
+        return torch.from_numpy(self._labels.take(indices))
 
     def __len__(self):
         return len(self.indices)
@@ -142,7 +141,8 @@ class Rows(Dataset):
     def __getitem__(self, key):
         if isinstance(key, str):
             return self.columns[key]
-        return self.take_X(np.array([key]))[0], self.y[key]
+        key = np.array([key])
+        return self.take_X(key)[0], self._take_y(key)[0]
 
     def take_X(self, positions):
         """Float32 tensor of the rows at these positions, of shape (n_positions, ...)."""
@@ -152,30 +152,42 @@ class Rows(Dataset):
         """The rows at these positions (an int64 tensor); X, where it has been taken already."""
         if X is None:
             X = self.take_X(positions.numpy()).to(device)
+        home = _device_of(self.source)
+        if home == _HOST:
+            y, columns = self._take_y(positions.numpy()), self.columns
+        else:
+            positions = positions.to(home)
+            y = self._at(home, None).index_select(0, positions)
+            columns = {name: self._at(home, name) for name in self.columns}
         # index_select takes a quarter of the time of indexing with brackets.
-        y = self.y.index_select(0, positions).to(device)
-        columns = {
-            name: values.index_select(0, positions).to(device)
-            for name, values in self.columns.items()
-        }
-        return Batch(X, y, columns)
+        taken = {k: v.index_select(0, positions).to(device) for k, v in columns.items()}
+        return Batch(X, y.to(device), taken)
+
+    def _at(self, home, name):
+        """A column, or for None the labels, where the data are; moved when first asked for."""
+        values = self._labels if name is None else self.columns[name]
+        held, moved = self._moved.get(name, (None, None))
+        if moved is None or held is not values:
+            moved = (self.y if name is None else values).to(home)
+            self._moved[name] = values, moved
+        return moved
 
     def select(self, positions):
         """The rows at these positions (an int64 tensor), as rows of their own."""
-        selected = Rows(self.source, indices=self.indices[positions.numpy()])
-        selected.y = self.y[positions]
+        selected = Rows(self.source, self._labels, self.indices[positions.numpy()])
         selected.columns = {name: values[positions] for name, values in self.columns.items()}
         return selected
 
     def shuffled(self, batch_size):
         """Positions of all rows in a random order, batch by batch."""
-        return split_evenly(torch.randperm(len(self)), batch_size)
+        return shuffled_batches(len(self), batch_size)
 
     def next_positions(self, batch_size):
         """Positions of the next batch of an endless series, shuffled anew after each pass."""
         positions = next(self._order, None)
         if positions is None:
-            self._order = iter(self.shuffled(batch_size))
+            shuffled = drawn_batches if len(self) > MANY else shuffled_batches
+            self._order = iter(shuffled(len(self), batch_size))
             positions = next(self._order)
         return positions
 
@@ -191,6 +203,17 @@ class Rows(Dataset):
         """
         n_values = self.take_X([0]).numel() if len(self) else 1
         return max(1, min(most, 2**20 // max(1, n_values)))
+
+    def has_class(self, n_classes):
+        """Mask of the classes that a row has, tensor of shape (n_classes,)."""
+        found = torch.zeros(n_classes, dtype=torch.bool)
+        for start in range(0, len(self), MANY):
+            found |= (
+                torch.bincount(self._take_y(slice(start, start + MANY)), minlength=n_classes) > 0
+            )
+            if found.all():  # as a rule in the first block
+                break
+        return found
 
     def statistics(self, max_rows=None):
         """Mean, standard deviation, minimum and maximum of each feature, or channel of images.
@@ -208,7 +231,9 @@ class Rows(Dataset):
         n = len(self) if max_rows is None else min(len(self), max_rows)
         positions = torch.linspace(0, len(self) - 1, n).round().long()
         chunks = split_evenly(positions, self.at_once(1024))
-        statistics = feature_statistics(self.take_X(chunk.numpy()).numpy() for chunk in chunks)
+        statistics = feature_statistics(
+            self.take_X(chunk.numpy()).cpu().numpy() for chunk in chunks
+        )
         # Per feature or channel: in a shape that broadcasts against a row.
         shape = (-1, *[1] * (self.take_X([0]).ndim - 2))
         return [torch.as_tensor(s, dtype=torch.float32).reshape(shape) for s in statistics]
@@ -227,11 +252,25 @@ def take(X, indices):
     return X[indices] if isinstance(X, np.ndarray) else _safe_indexing(X, indices)
 
 
+def on_device(source, device):
+    """All rows of a data set as one float32 tensor on a device, to take batches from there."""
+    if isinstance(source, torch.Tensor):
+        return source.to(device)
+    rows = Rows(source)
+    X = torch.empty(len(rows), *rows.take_X([0]).shape[1:], device=device)
+    # In blocks: beside the tensor there is no second copy of all rows.
+    for positions in split_evenly(np.arange(len(rows)), rows.at_once(len(rows))):
+        X[positions[0] : positions[-1] + 1] = rows.take_X(positions)
+    return X
+
+
 def take_rows(source, indices):
-    """Float32 tensor of some rows of an array or a torch Dataset; always a copy."""
+    """Float32 tensor of some rows of a data set, where that is; always a copy."""
     while type(source) in (Rows, Subset):
         held = source.source if isinstance(source, Rows) else source.dataset
         source, indices = held, np.asarray(source.indices)[indices]
+    if isinstance(source, torch.Tensor):
+        return source.index_select(0, torch.as_tensor(indices).to(source.device))
     if isinstance(source, np.ndarray):
         # Advanced indexing copies: a read-only memory map gives a writable batch.
         return torch.from_numpy(source[indices].astype(np.float32, copy=False))
@@ -241,6 +280,10 @@ def take_rows(source, indices):
     else:
         samples = [source[i] for i in indices]
     return torch.stack([torch.as_tensor(x, dtype=torch.float32) for x, *_ in samples])
+
+
+def _device_of(source):
+    return source.device if isinstance(source, torch.Tensor) else _HOST
 
 
 def _are_arrays(X, y):

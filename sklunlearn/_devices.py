@@ -1,4 +1,4 @@
-"""Where a net computes: its device, and the processes that train it together."""
+"""Where a net computes: its device, the processes that train it together, compiled or not."""
 
 import numpy as np
 import torch
@@ -6,6 +6,7 @@ import torch
 __all__ = [
     "check_unwrapped",
     "device_of",
+    "is_compiled",
     "outputs_in_evaluation",
     "prepare_optimizers",
     "same_in_all_processes",
@@ -86,19 +87,31 @@ def same_in_all_processes(net):
 
 
 def unwrapped(net, module):
-    """A module of a net, without what accelerate has wrapped it in."""
-    if not getattr(net, "_wrapped_with_accelerator", False):
-        return module
-    return net.accelerator.unwrap_model(module)
+    """A module of a net, without what accelerate and torch.compile have wrapped it in."""
+    if getattr(net, "_wrapped_with_accelerator", False):
+        module = net.accelerator.unwrap_model(module)
+    return getattr(module, "_orig_mod", module)
 
 
 def unwrap(net):
-    """Take the modules of a net out of what accelerate has wrapped them in.
+    """Take the modules of a net out of what accelerate and torch.compile have wrapped them in.
 
-    Wrapped, their parameters have other names, and a copy would train along with the original.
+    Wrapped by either, their parameters have other names. By accelerate, a copy would train along
+    with the original; compiled, a module takes no notice of hooks that it is given later.
     """
     if getattr(net, "_wrapped_with_accelerator", False):
         net._unwrap_accelerator()
+    if is_compiled(net):
+        for name in net._modules + net._criteria:
+            vars(net)[f"{name}_"] = unwrapped(net, getattr(net, f"{name}_"))
+        # So that whoever initialises it again, as a file that is read does, has it as it is.
+        vars(net)["compile"] = False
+
+
+def is_compiled(net):
+    """Whether torch.compile has wrapped the module of a trained net, or its criterion."""
+    parts = (getattr(net, f"{name}_", None) for name in net._modules + net._criteria)
+    return any(hasattr(part, "_orig_mod") for part in parts)
 
 
 def _trained_by_several(net):

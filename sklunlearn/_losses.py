@@ -28,7 +28,7 @@ def retained_classes(retain, n_classes):
     """
     if not len(retain):
         return torch.ones(n_classes, dtype=torch.bool)
-    return torch.bincount(retain.y, minlength=n_classes) > 0
+    return retain.has_class(n_classes)
 
 
 def other_classes(y, allowed):

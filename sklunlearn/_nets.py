@@ -5,6 +5,7 @@ import copy
 import dis
 import hashlib
 import math
+from collections import OrderedDict
 
 import numpy as np
 import torch
@@ -28,7 +29,6 @@ __all__ = [
     "cross_entropy_of",
     "forward",
     "logits_of",
-    "mode_kept",
     "probabilities_of",
     "resume_training",
     "shallow_copy",
@@ -79,11 +79,27 @@ def copy_net(net):
     new = shallow_copy(net)
     memo = {}  # one for all, so that what modules share they go on sharing
     for name in net._modules:
-        vars(new)[f"{name}_"] = copy.deepcopy(getattr(net, f"{name}_"), memo)
+        module = getattr(net, f"{name}_")
+        if isinstance(module, torch.nn.Module):
+            memo.update(_empty_containers(module))
+        vars(new)[f"{name}_"] = copy.deepcopy(module, memo)
     for name in net._optimizers:
         vars(new)[f"{name}_"] = None
     vars(new).update(callbacks_=[], history_=History())
     return new
+
+
+def _empty_containers(module):
+    """Copies of the empty dictionaries of all layers, by identity, as copy.deepcopy's memo.
+
+    Each layer has about ten, for hooks; `copy.deepcopy` spends most of its time on them.
+    """
+    return {
+        id(value): type(value)()
+        for layer in module.modules()
+        for value in vars(layer).values()
+        if type(value) in (dict, OrderedDict) and not value
+    }
 
 
 def resume_training(run, net):
@@ -147,38 +163,6 @@ def stopped_by_callback():
         by_statement = frame.f_code.co_code[innermost.tb_lasti] == dis.opmap["RAISE_VARARGS"]
         if not (in_callback and by_statement):
             raise
-
-
-@contextlib.contextmanager
-def mode_kept(net):
-    """Context in which a net sets the mode of its modules only where one is in another.
-
-    skorch asks for it in each step, where setting all flags takes as long as a layer: 7% of the
-    training of a small network.
-    """
-    # On the instance: the net may be of a user's class.
-    vars(net)["_set_training"] = _SetTraining(net)
-    try:
-        yield
-    finally:
-        del vars(net)["_set_training"]
-
-
-class _SetTraining:
-    """In place of `_set_training`. A class, as callbacks may pickle the net in its training."""
-
-    def __init__(self, net):
-        self.net = net
-        self.roots, self.parts = None, []
-
-    def __call__(self, training=True):
-        net = self.net
-        roots = [getattr(net, f"{name}_") for name in net._modules + net._criteria]
-        if roots != self.roots:  # a callback may have put another module there
-            modules = [root for root in roots if isinstance(root, torch.nn.Module)]
-            self.roots, self.parts = roots, [part for root in modules for part in root.modules()]
-        if any(part.training is not training for part in self.parts):
-            type(net)._set_training(net, training)
 
 
 def logits_of(net, output):
@@ -287,5 +271,7 @@ def weights_digest(net):
 
 def bytes_of(tensor):
     """The values of a tensor of any type, as an ndarray of dtype uint8."""
+    if not tensor.numel():  # torch cannot view one that NumPy has made as bytes
+        return np.empty(0, dtype=np.uint8)
     # NumPy has no bfloat16.
     return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()

@@ -5,7 +5,8 @@ import torch
 from sklearn.utils.validation import check_is_fitted
 from torch.utils.data import Dataset
 
-from sklunlearn._data import Rows, split_evenly
+from sklunlearn._data import Rows
+from sklunlearn._positions import split_evenly
 from sklunlearn._training import transform
 from sklunlearn.embeddings import embed
 

@@ -3,12 +3,26 @@
 import contextlib
 import numbers
 import random
+import threading
+from contextvars import ContextVar
 
 import numpy as np
 import torch
 from sklearn.utils import check_random_state
 
-__all__ = ["RandomStream", "draw_seed", "isolated_random_state"]
+__all__ = [
+    "RandomStream",
+    "draw_once",
+    "draw_seed",
+    "global_states",
+    "isolated_random_state",
+    "shared_draws",
+]
+
+# The states are those of the process: threads that train must take turns.
+_ONE_AT_A_TIME = threading.RLock()
+
+_known = ContextVar("_known", default=None)
 
 
 def draw_seed(random_state):
@@ -24,22 +38,36 @@ def isolated_random_state(seed):
 
     Networks draw from the global states (initial weights, dropout, shuffling), so that a
     generator passed by hand could not reach every draw. On exit, also by an exception, the states
-    are what they were on entry.
+    are what they were on entry. As all threads of a process share these states, only one thread at
+    a time is inside; others wait.
 
     Parameters
     ----------
     seed : int or None
         Seed of the states inside; None takes entropy from the operating system.
     """
-    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
-    devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else []
-    try:
-        with torch.random.fork_rng(devices=devices):
-            _set_seed(seed)
-            yield
-    finally:
-        np.random.set_state(numpy_state)  # noqa: NPY002
-        random.setstate(python_state)
+    with _ONE_AT_A_TIME:
+        python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
+        devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else []
+        try:
+            with torch.random.fork_rng(devices=devices):
+                _set_seed(seed)
+                yield
+        finally:
+            np.random.set_state(numpy_state)  # noqa: NPY002
+            random.setstate(python_state)
+
+
+def global_states():
+    """The global random states on the CPU: equal as long as nothing is drawn.
+
+    Returns
+    -------
+    states : tuple
+    """
+    _, key, position, *gauss = np.random.get_state()  # noqa: NPY002
+    torch_state = torch.get_rng_state().numpy().tobytes()
+    return random.getstate(), (key.tobytes(), position, *gauss), torch_state
 
 
 class RandomStream:
@@ -63,18 +91,66 @@ class RandomStream:
         if self._states is None:
             _set_seed(self._seed)
         else:
-            for put_back, state in self._states:
-                put_back(state)
+            _put_back(self._states)
         return self
 
     def __exit__(self, *error):
-        self._states = [
-            (torch.set_rng_state, torch.get_rng_state()),
-            (np.random.set_state, np.random.get_state()),  # noqa: NPY002
-            (random.setstate, random.getstate()),
-        ]
-        if torch.cuda.is_available():
-            self._states.append((torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all()))
+        self._states = _take_states()
+
+
+@contextlib.contextmanager
+def shared_draws():
+    """Context in which :func:`draw_once` remembers what it has computed."""
+    token = _known.set({})
+    try:
+        yield
+    finally:
+        _known.reset(token)
+
+
+def draw_once(key, function):
+    """What a function gives that draws, computed once for an equal key and equal global states.
+
+    Parameters
+    ----------
+    key : hashable
+        Of all that the result depends on, besides the draws.
+    function : callable
+        Without arguments. Its result must not be changed.
+
+    Returns
+    -------
+    result : object
+        That of ``function()``, which is called unless this was known in :func:`shared_draws`. The
+        global states are in either case what they are after the call.
+    """
+    known = _known.get()
+    if known is None:
+        return function()
+    key = key, global_states()
+    if key in known:
+        result, states = known[key]
+        _put_back(states)
+    else:
+        result = function()
+        known[key] = result, _take_states()
+    return result
+
+
+def _take_states():
+    states = [
+        (torch.set_rng_state, torch.get_rng_state()),
+        (np.random.set_state, np.random.get_state()),  # noqa: NPY002
+        (random.setstate, random.getstate()),
+    ]
+    if torch.cuda.is_available():
+        states.append((torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all()))
+    return states
+
+
+def _put_back(states):
+    for put_back, state in states:
+        put_back(state)
 
 
 def _set_seed(seed):

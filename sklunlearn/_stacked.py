@@ -9,7 +9,6 @@ import torch
 from torch.func import functional_call, vmap
 
 from sklunlearn._data import Batch, Rows, take
-from sklunlearn._devices import device_of
 from sklunlearn._nets import (
     check_finite_weights,
     copy_net,
@@ -18,18 +17,17 @@ from sklunlearn._nets import (
     shallow_copy,
     weights_digest,
 )
-from sklunlearn._seeding import RandomStream, draw_seed, isolated_random_state
+from sklunlearn._seeding import draw_seed, global_states, isolated_random_state, shared_draws
 from sklunlearn._stackable import (
     NotStackable,
     check_net,
-    check_run,
     check_stackable,
     largest_stack,
     optimizer_settings,
     stackable_params,
 )
+from sklunlearn._stacked_bundle import Bundle
 from sklunlearn._stacked_optimizers import make_stacked_optimizer
-from sklunlearn._steps import StepBatches
 from sklunlearn._training import transform
 from sklunlearn.exceptions import DivergenceError
 from sklunlearn.trainable import training_only
@@ -73,9 +71,13 @@ def unlearn_stacked(fitted, candidates, X, y, forget):
         requested_at = datetime.datetime.now(datetime.UTC)
         began = time.perf_counter()
         with isolated_random_state(seed):
-            pairs = _train(fitted, chunk, seed, X, y, forget)
+            places = _train(fitted, chunk, seed, X, y, forget)
         seconds = (time.perf_counter() - began) / len(chunk)
-        for unlearner, net in pairs:
+        for stack, position in places:
+            # One at a time, to be freed after its scores: so many objects at once would have
+            # Python look through all that there are, which takes a tenth of a search.
+            with isolated_random_state(seed):
+                unlearner, net = stack.network(position)
             if net is None:
                 yield None
                 continue
@@ -85,65 +87,29 @@ def unlearn_stacked(fitted, candidates, X, y, forget):
 
 
 def _train(fitted, candidates, seed, X, y, forget):
-    """Pairs of an unlearner and its new network; None where that is not finite."""
+    """Of each candidate, the stack that it was trained in, and its position there."""
     prepared = stackable_params(fitted)[1]
     bundles, owner = [], []
-    for candidate in candidates:
-        before = {name: value for name, value in candidate.items() if name in prepared}
-        known = [i for i, bundle in enumerate(bundles) if bundle.before == before]
-        if not known:
-            leader = shallow_copy(fitted)
-            vars(leader).update(candidate)
-            known = [len(bundles)]
-            bundles.append(_Bundle(leader, before, seed, X, y, forget))
-        owner.append(bundles[known[0]])
-    structures = [bundle.structure() for bundle in owner]
-    networks = [None] * len(candidates)
+    with shared_draws():  # a search for all bundles that differ in what is made of its result
+        for candidate in candidates:
+            before = {name: value for name, value in candidate.items() if name in prepared}
+            known = [i for i, bundle in enumerate(bundles) if bundle.before == before]
+            if not known:
+                leader = shallow_copy(fitted)
+                vars(leader).update(candidate)
+                known = [len(bundles)]
+                bundles.append(Bundle(leader, before, seed, X, y, forget))
+            owner.append(bundles[known[0]])
+    found = {bundle: bundle.structure() for bundle in bundles}
+    structures = [found[bundle] for bundle in owner]
+    places = [None] * len(candidates)
     for structure in set(structures):
         chosen = [i for i, other in enumerate(structures) if other == structure]
         stack = _Stack([candidates[i] for i in chosen], [owner[i] for i in chosen])
         stack.train(fitted.max_epochs)
         for position, i in enumerate(chosen):
-            networks[i] = stack.network(position)
-    return networks
-
-
-class _Bundle:
-    """Runs that are prepared as one, by a leader: what it trains, on which rows, in which order."""
-
-    def __init__(self, leader, before, seed, X, y, forget):
-        self.leader, self.before = leader, before
-        self.start = leader.net_
-        self.known = set(vars(leader))
-        self._draws = RandomStream(seed)
-        with self._draws:
-            self.run, self.rows, self.masks = leader._open(self.start, X, y, forget)
-        check_run(leader, self.run)
-        self.batches = StepBatches(*self.rows, device_of(self.run))
-
-    def structure(self):
-        """What must be equal in all bundles of a stack."""
-        leader = self.leader
-        kept = {
-            name: value
-            for name, value in vars(leader).items()
-            # What `_prepare` found out, as far as it is no data: the loss may ask for it.
-            if name not in self.known and isinstance(value, str | Real | None)
-        }
-        kinds = [
-            (len(rows), sorted((n, v.dtype, v.shape) for n, v in rows.columns.items()))
-            for rows in self.rows
-        ]
-        masked = sorted(self.masks)
-        start = weights_digest(self.run)
-        return repr((kept, kinds, start, leader.updated_params_, masked, self.run.optimizer))
-
-    def start_epoch(self, epoch):
-        """Make ready the batches of an epoch; give their number."""
-        with self._draws:
-            self.leader._start_epoch(self.run, epoch, *self.rows)
-            self.batches.steps = list(self.leader._steps(epoch, *self.rows))
-        return len(self.batches.steps)
+            places[i] = stack, position
+    return places
 
 
 class _NoModule:
@@ -160,7 +126,7 @@ class _Stack:
     ----------
     candidates : list of dict
         Of each network, the values of its parameters.
-    owner : list of _Bundle
+    owner : list of Bundle
         Of each network, how it is prepared.
     """
 
@@ -218,10 +184,12 @@ class _Stack:
                     raise NotStackable("the runs differ in their number of steps")
                 if n_steps == {0}:
                     break
-                losses, sizes = [], []
+                losses, sizes, states = [], [], global_states()
                 for batches in zip(*(bundle.batches for bundle in self.bundles), strict=True):
                     losses.append(self._step([X for X, _ in batches]))
                     sizes.append(len(batches[0][1]))
+                if global_states() != states:  # alone, each run would draw for itself
+                    raise NotStackable("the steps draw random numbers, once for all networks")
                 self._losses.append(torch.stack(losses).double().cpu().numpy())
                 self._batch_sizes.append(sizes)
                 self._seconds.append((time.time() - began) / len(self.owner))
@@ -238,8 +206,8 @@ class _Stack:
         run = copy_net(bundle.run)
         named = dict(run.module_.named_parameters())
         with torch.no_grad():
-            for name, part in self._parts(self.weights[i]).items():
-                named[name].copy_(part)
+            for name, part in self._parts(self.weights).items():
+                named[name].copy_(part[i])
         self._write_history(run.history, i)
         unlearner._finish(run)
         for name in set(vars(unlearner)) - bundle.known:  # as after any run
@@ -265,10 +233,10 @@ class _Stack:
             columns.append({name: tensor for name, (tensor, _) in found.items()})
             dims.append({name: dim for name, (_, dim) in found.items()})
 
-        def loss_of(weights, scalars, X, columns):
+        def loss_of(parts, scalars, X, columns):
             unlearner = shallow_copy(self._first.leader)
             vars(unlearner).update(scalars)
-            output = functional_call(self._module, self._parts(weights), (X,))
+            output = functional_call(self._module, parts, (X,))
             halves = [_make_batch(some) if some else None for some in columns]
             taken = [half for half in halves if half is not None]
             sizes = [len(half) for half in taken]
@@ -277,16 +245,19 @@ class _Stack:
                 half.X, half.logits = part, of_part
             return unlearner._loss(_NoModule(), *halves)
 
-        weights = self.weights.requires_grad_()
-        in_dims = (0, dict.fromkeys(self._scalars, 0), X_dim, dims)
+        parts = {name: part.requires_grad_() for name, part in self._parts(self.weights).items()}
+        in_dims = (dict.fromkeys(parts, 0), dict.fromkeys(self._scalars, 0), X_dim, dims)
         try:
-            losses = vmap(loss_of, in_dims)(weights, self._scalars, X, columns)
+            losses = vmap(loss_of, in_dims)(parts, self._scalars, X, columns)
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[0]
             raise NotStackable(f"torch.func.vmap refuses: {reason}") from error
-        (gradient,) = torch.autograd.grad(losses.sum(), weights)
+        gradients = torch.autograd.grad(losses.sum(), list(parts.values()), allow_unused=True)
+        if any(gradient is None for gradient in gradients):
+            # Alone, an optimizer leaves it as it is, without even a decay.
+            raise NotStackable("a weight that may be trained has no part in the loss")
         with torch.no_grad():
-            self.weights.requires_grad_(False)
+            gradient = torch.cat([gradient.flatten(1) for gradient in gradients], dim=1)
             if self._masks is not None:
                 gradient = gradient * self._masks
             if self._max_norm is not None:  # as torch.nn.utils.clip_grad_norm_
@@ -305,9 +276,10 @@ class _Stack:
         return torch.stack(tensors)[self._index], 0
 
     def _parts(self, weights):
-        parts = weights.split(self._sizes)
+        """Views of the weights of all networks, by the names of their parameters."""
+        parts = weights.split(self._sizes, dim=1)
         return {
-            name: part.view(shape)
+            name: part.view(len(weights), *shape)
             for (name, shape), part in zip(self._shapes.items(), parts, strict=True)
         }
 
@@ -325,17 +297,20 @@ class _Stack:
         for losses, sizes, seconds in zip(
             self._losses, self._batch_sizes, self._seconds, strict=True
         ):
-            history.new_epoch()
-            history.record("epoch", len(history))
-            for loss, size in zip(losses[:, i].tolist(), sizes, strict=True):
-                history.new_batch()
-                history.record_batch("train_loss", loss)
-                history.record_batch("train_batch_size", size)
-            history.record("train_batch_count", len(sizes))
             loss = np.dot(losses[:, i], sizes) / sum(sizes)
-            history.record("train_loss", loss)
-            history.record("train_loss_best", bool(loss < lowest))
-            history.record("dur", seconds)
+            history.append(
+                {
+                    "batches": [
+                        {"train_loss": each, "train_batch_size": size}
+                        for each, size in zip(losses[:, i].tolist(), sizes, strict=True)
+                    ],
+                    "epoch": len(history) + 1,
+                    "train_batch_count": len(sizes),
+                    "train_loss": loss,
+                    "train_loss_best": bool(loss < lowest),
+                    "dur": seconds,
+                }
+            )
             lowest = min(lowest, loss)
 
 

@@ -3,7 +3,8 @@
 import numpy as np
 import torch
 
-from sklunlearn._data import split_evenly, take_rows
+from sklunlearn._data import take_rows
+from sklunlearn._positions import split_evenly
 
 __all__ = ["StepBatches", "mixed"]
 
@@ -51,7 +52,7 @@ class StepBatches:
         for step in self.steps:
             taken = [i for i in (0, 1) if step[i] is not None]
             X = self._take_X([(self.rows[i], step[i].numpy()) for i in taken])
-            parts = _split(X, [len(step[i]) for i in taken])
+            parts = _split(X, [step[i].shape[0] for i in taken])
             self.halves = [None, None]
             for i, part in zip(taken, parts, strict=True):
                 self.halves[i] = self.rows[i].batch(step[i], self.device, part)
@@ -66,7 +67,7 @@ class StepBatches:
             indices = np.concatenate(indices) if len(indices) > 1 else indices[0]
             return take_rows(source, indices).to(self.device)
         parts = [rows.take_X(positions) for rows, positions in taken if len(positions)]
-        return torch.cat(parts).to(self.device)
+        return torch.cat([part.to(self.device) for part in parts])
 
     def split(self, logits):
         """The forget and the retain rows of the last batch, either None, with their logits."""

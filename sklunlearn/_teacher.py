@@ -1,7 +1,7 @@
 """What a network that is not trained says of the rows that another one is trained on."""
 
-import numpy as np
 import torch
+from torch.utils.data import Dataset
 
 from sklunlearn._nets import forward, logits_of
 
@@ -24,7 +24,7 @@ class Teacher:
         net._set_training(False)
         self.net = net
         for some in rows:
-            if isinstance(some.source, np.ndarray) and len(some):
+            if not isinstance(some.source, Dataset) and len(some):
                 logits = forward(net, some, lambda net, output, batch: logits_of(net, output))
                 some["teacher"] = torch.from_numpy(logits)
 

@@ -18,17 +18,19 @@ from torch.utils.data import Dataset
 from sklunlearn._checkpoints import check_repeatable, fit_stage
 from sklunlearn._data import Rows
 from sklunlearn._devices import (
+    is_compiled,
     same_in_all_processes,
     seed_of_all_processes,
     unwrap,
     unwrapped,
 )
+from sklunlearn._lean import lean_steps
 from sklunlearn._nets import (
     bytes_of,
     check_finite_outputs,
     check_finite_weights,
     check_outputs,
-    mode_kept,
+    shallow_copy,
     stopped_by_callback,
 )
 from sklunlearn._seeding import isolated_random_state
@@ -43,6 +45,7 @@ __all__ = [
     "train_estimator",
     "train_further",
     "transform",
+    "uncompiled",
     "unfrozen",
 ]
 
@@ -160,7 +163,7 @@ def _train_net(net, X, y, classes, start=None, max_epochs=None):
     net.notify("on_train_begin", X=data, y=y)
     with warnings.catch_warnings(), stopped_by_callback(), contextlib.ExitStack() as stack:
         # How many rows the last batch has is not the user's choice: a request takes some away.
-        stack.enter_context(mode_kept(net))
+        stack.enter_context(lean_steps(net))
         for name in net._modules:
             stack.enter_context(one_value_allowed(getattr(net, f"{name}_")))
         # Of read-only rows, as memory maps have: nothing writes to them.
@@ -189,6 +192,19 @@ def split_pipeline(estimator):
 def unfrozen(estimator):
     """The estimator itself, or what a FrozenEstimator holds."""
     return estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
+
+
+def uncompiled(estimator):
+    """A fitted estimator; with its modules as they were before torch.compile, in a copy."""
+    net = split_pipeline(estimator)[1]
+    if not is_compiled(net):
+        return estimator
+    net = shallow_copy(net)
+    unwrap(net)
+    if not isinstance(estimator, Pipeline):
+        return net
+    steps = [*estimator.steps[:-1], (estimator.steps[-1][0], net)]
+    return Pipeline(steps, memory=estimator.memory)
 
 
 def check_can_start_afresh(estimator):

@@ -105,7 +105,14 @@ def find_classes(estimator, y):
 
 def encode_labels(y, classes):
     """Indices of the labels in `classes`, dtype int64."""
-    if y.dtype.kind == classes.dtype.kind and y.dtype.kind in "biu":
+    of_one_kind = y.dtype.kind == classes.dtype.kind and y.dtype.kind in "biu"
+    if of_one_kind and np.array_equal(classes, np.arange(len(classes))):
+        encoded = y.astype(np.int64, copy=False)
+        # As in most data: no array of the size of y is made, which may have 10^8 rows.
+        if not len(y) or (0 <= y.min() and y.max() < len(classes)):
+            return encoded
+        encoded = np.where(encoded < len(classes), encoded, -1)
+    elif of_one_kind:
         # Half the time of what follows, and no list of all labels.
         order = classes.argsort()
         place = np.searchsorted(classes, y, sorter=order)

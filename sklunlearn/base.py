@@ -33,6 +33,7 @@ from sklunlearn._training import (
     train_cached,
     train_estimator,
     transform,
+    uncompiled,
     unfrozen,
 )
 from sklunlearn._validation import check_X, check_X_y, encode_labels, find_classes
@@ -215,7 +216,7 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
         if forget is not None:
             forget = check_forget(forget, len(y), allow_all=not self._needs_retain())
         if frozen:
-            self.fitted_ = estimator.estimator
+            self.fitted_ = uncompiled(estimator.estimator)
             preprocessing, net = split_pipeline(self.fitted_)
             first = transform(preprocessing, take(X, [0]))
             check_outputs(net, Rows(first).take_X([0]), self.classes_)

@@ -12,17 +12,18 @@ from skorch.callbacks import GradientNormClipping
 from tqdm.auto import trange
 
 from sklunlearn._checkpoints import run_stage
-from sklunlearn._data import Rows
+from sklunlearn._data import Rows, on_device
 from sklunlearn._devices import device_of, prepare_optimizers
+from sklunlearn._lean import lean_steps
 from sklunlearn._net_params import check_callbacks, check_net_params
 from sklunlearn._nets import (
     copy_net,
     forward,
     logits_of,
-    mode_kept,
     resume_training,
     stopped_by_callback,
 )
+from sklunlearn._positions import others
 from sklunlearn._steps import StepBatches
 from sklunlearn._training import transform
 from sklunlearn.base import BaseUnlearner
@@ -77,6 +78,11 @@ class GradientUnlearner(BaseUnlearner):
     net_params : dict or None, default=None
         Other parameters of the net for the run, by skorch's names, for example
         ``{"optimizer__weight_decay": 1e-4}``.
+    data_on_device : bool, default=False
+        Move all of `X` to the device of the net before a run, where it must fit beside the
+        network. False: a batch at a time. A torch Dataset is then read once, so that a row looks
+        the same in all steps; of a memory map, all rows are read. The training in :meth:`fit` is
+        the net's own affair.
     memory : str or object with the joblib.Memory interface, default=None
         Caches trained networks.
     random_state : int, RandomState instance or None, default=None
@@ -107,6 +113,7 @@ class GradientUnlearner(BaseUnlearner):
         "max_grad_norm": [Interval(Real, 0, None, closed="neither"), None],
         "callbacks": [list, tuple, None],
         "net_params": [dict, None],
+        "data_on_device": ["boolean"],
     }
 
     def __init__(
@@ -124,6 +131,7 @@ class GradientUnlearner(BaseUnlearner):
         max_grad_norm=None,
         callbacks=None,
         net_params=None,
+        data_on_device=False,
         memory=None,
         random_state=None,
         verbose=0,
@@ -140,6 +148,7 @@ class GradientUnlearner(BaseUnlearner):
         self.max_grad_norm = max_grad_norm
         self.callbacks = callbacks
         self.net_params = net_params
+        self.data_on_device = data_on_device
 
     def _begin(self, net):
         """The network that the run trains: a copy of the one that it starts from.
@@ -219,7 +228,7 @@ class GradientUnlearner(BaseUnlearner):
         with (
             training_only(run.module_, self.updated_params_, freeze_batchnorm=frozen),
             updating_only(run.module_, masks) as self._restore,
-            mode_kept(run),
+            lean_steps(run),
             stopped_by_callback(),
         ):
             run.notify("on_train_begin", X=rows[0], y=rows[0].y)
@@ -231,13 +240,18 @@ class GradientUnlearner(BaseUnlearner):
     def _open(self, start, X, y, forget):
         """All that comes before the run: what is trained, on which rows, and which weights stay."""
         X = transform(self.preprocessing_, X)
+        if self.data_on_device:
+            X = on_device(X, device_of(start))
         forget_rows = Rows(X, y, np.flatnonzero(forget))
-        retain_rows = Rows(X, y, np.flatnonzero(~forget))
+        retain_rows = Rows(X, y, others(forget))
         run = self._begin(start)
         masks = self._select(run, start, forget_rows)
         self._configure(run)
         self._requested = forget_rows
         rows = self._prepare(start, forget_rows, retain_rows) or (forget_rows, retain_rows)
+        if self.data_on_device:
+            for some in rows:  # a method may have made rows of its own
+                some.source = on_device(some.source, device_of(start))
         return run, rows, masks
 
     def _select(self, run, start, forget):
@@ -305,7 +319,7 @@ class GradientUnlearner(BaseUnlearner):
             self._restore()
             loss = result["loss"].item()
             losses.append(loss)
-            sizes.append(len(batch[1]))
+            sizes.append(batch[1].shape[0])
             if not math.isfinite(loss):
                 raise DivergenceError(
                     f"The loss of {type(self).__name__} is no longer finite in epoch "

@@ -147,6 +147,8 @@ def updating_only(module, masks):
     ]
 
     def restore():
+        if not kept:
+            return
         # Gradients of zero would not do: weight decay and momentum move a weight all the same.
         with torch.no_grad():
             for parameter, mask, original in kept:

@@ -5,6 +5,7 @@ import torch
 from skorch.dataset import Dataset as SkorchDataset
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
+from sklunlearn import _data
 from sklunlearn._data import (
     Batch,
     BatchLoader,
@@ -12,10 +13,11 @@ from sklunlearn._data import (
     feature_statistics,
     is_memory_mapped,
     labels_of,
-    split_evenly,
+    on_device,
     take,
     take_rows,
 )
+from sklunlearn._positions import Others
 
 
 class Counting(Dataset):
@@ -39,26 +41,7 @@ def array():
     return np.arange(14, dtype=np.float32).reshape(7, 2)
 
 
-# Batches
-
-
-@pytest.mark.parametrize(
-    ("n", "batch_size", "sizes"),
-    [
-        (10, 5, [5, 5]),
-        (10, 4, [4, 3, 3]),
-        (65, 64, [33, 32]),
-        (3, 64, [3]),
-        (1, 1, [1]),
-        (3, 1, [1, 1, 1]),
-        (0, 4, []),
-    ],
-)
-def test_batches_are_few_and_of_nearly_equal_size(n, batch_size, sizes):
-    order = torch.arange(n).flip(0)
-    batches = list(split_evenly(order, batch_size))
-    assert [len(batch) for batch in batches] == sizes
-    assert [int(i) for batch in batches for i in batch] == order.tolist()
+# The loader
 
 
 def datasets():
@@ -428,3 +411,72 @@ def test_labels_of_the_rows_count_where_a_dataset_holds_others(held):
 def test_rows_without_a_label(dataset, message):
     with pytest.raises(ValueError, match=f"A row of .* {message}"):
         labels_of(dataset)
+
+
+# Data in one place
+
+
+def test_on_device_holds_all_rows_as_float32(array, tmp_path):
+    np.save(tmp_path / "X.npy", array.astype(np.int16))
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    dataset = Counting(7)
+    numbers = np.array([[i, 10 * i] for i in range(7)])
+    for source, expected in [
+        (array, array),
+        (mapped, array),
+        (dataset, numbers),
+        (Rows(array, indices=np.array([2, 0])), array[[2, 0]]),
+        (Subset(dataset, [3, 1]), numbers[[3, 1]]),
+    ]:
+        held = on_device(source, "cpu")
+        assert held.dtype == torch.float32
+        np.testing.assert_array_equal(held.numpy(), expected)
+    assert on_device(held, "cpu") is held
+
+
+def test_on_device_reads_a_dataset_once_in_blocks():
+    dataset = Counting(5)
+    on_device(dataset, "cpu")
+    assert dataset.reads <= 7  # one for the shape, one for the size of the blocks
+
+
+def test_on_device_in_blocks():
+    X = np.arange(3 * 2**19, dtype=np.float32).reshape(6, -1)  # 2**18 values a row, four a block
+    np.testing.assert_array_equal(on_device(X, "cpu").numpy(), X)
+
+
+# Very many rows
+
+
+def test_classes_that_a_row_has(array, monkeypatch):
+    y = np.array([3, 1, 1, 0, 0, 4, 4])
+    monkeypatch.setattr(_data, "MANY", 2)  # rows in a block
+    some = Rows(array, y, np.array([1, 2, 3, 5]))
+    assert some.has_class(6).tolist() == [True, True, False, False, True, False]
+    assert Rows(array, y).has_class(5).tolist() == [True, True, False, True, True]
+    assert Rows(array, y, np.arange(0)).has_class(2).tolist() == [False, False]
+
+
+@pytest.mark.parametrize("many", [1, 100])
+def test_endless_series_of_few_and_of_many_rows(array, monkeypatch, many):
+    monkeypatch.setattr(_data, "MANY", many)
+    torch.manual_seed(0)
+    rows = Rows(array, indices=np.array([5, 2, 3, 6, 0]))
+    passes = [torch.cat([rows.next_positions(2) for _ in range(3)]).tolist() for _ in range(4)]
+    assert all(sorted(one) == [0, 1, 2, 3, 4] for one in passes)
+    assert len(set(map(tuple, passes))) > 1
+
+
+def test_labels_are_those_of_the_rows_whatever_indices_are():
+    y = np.arange(30) % 7
+    mask = np.arange(30) % 4 == 0
+    X = np.arange(30, dtype=np.float32)[:, None]
+    for indices in (np.flatnonzero(~mask), Others(mask)):
+        rows = Rows(X, y, indices)
+        assert rows.y.tolist() == y[~mask].tolist()
+        batch = rows.batch(torch.tensor([3, 0, 3]))
+        assert batch.y.tolist() == y[~mask][[3, 0, 3]].tolist()
+        assert batch.X[:, 0].tolist() == X[~mask][[3, 0, 3], 0].tolist()
+        selected = rows.select(torch.tensor([5, 1]))
+        assert selected.y.tolist() == y[~mask][[5, 1]].tolist()
+        assert rows[4][1] == y[~mask][4]

@@ -1,11 +1,13 @@
 import copy
 import functools
 import itertools
+import pickle
 import weakref
 
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from skorch import NeuralNetClassifier
 from skorch.callbacks import Callback, EarlyStopping, EpochScoring, LRScheduler
@@ -14,9 +16,17 @@ from torch.nn.functional import cross_entropy
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import TensorDataset
 
-from sklunlearn import BoundaryUnlearner
+from sklunlearn import (
+    BoundaryUnlearner,
+    DELETEUnlearner,
+    FineTuneUnlearner,
+    RandomLabelUnlearner,
+    _positions,
+    all_unlearners,
+)
 from sklunlearn._data import Rows
 from sklunlearn.gradient import GradientUnlearner
+from sklunlearn.networks import SmallCNN
 from sklunlearn.saliency import saliency_mask
 
 N_FORGET, N_RETAIN = 10, 7
@@ -963,3 +973,106 @@ def test_a_batch_of_one_row_leaves_the_next_ones_to_train(data):
     module = make_module()
     net = unlearn(module, data, make=OneThenMany, max_epochs=2).net_
     assert net.module_[1].num_batches_tracked == module[1].num_batches_tracked + 2
+
+
+# Very many rows.
+
+
+@pytest.mark.parametrize("make", [BoundaryUnlearner, RandomLabelUnlearner, DELETEUnlearner])
+def test_rows_to_retain_without_a_list_of_them(make, X, y, trained_net, monkeypatch):
+    unlearner = make(FrozenEstimator(trained_net), max_epochs=1, random_state=0).fit(X, y)
+    unlearner.unlearn(X, y, forget=y == 0)
+    expected = unlearner.net_.module_.state_dict()
+    monkeypatch.setattr(_positions, "MANY", 10)
+    unlearner.unlearn(X, y, forget=y == 0)
+    for key, value in unlearner.net_.module_.state_dict().items():
+        torch.testing.assert_close(value, expected[key], rtol=0, atol=0)
+
+
+# Data on the device of the net.
+
+GRADIENT_METHODS = [cls for _, cls in all_unlearners() if issubclass(cls, GradientUnlearner)]
+
+
+@pytest.mark.parametrize("make", GRADIENT_METHODS)
+def test_data_on_device_end_in_the_same_weights(make, X, y, trained_net, monkeypatch):
+    settings = {"batch_size": 20, "random_state": 0}
+    unlearner = make(FrozenEstimator(trained_net), **settings).fit(X, y)
+    unlearner.unlearn(X, y, forget=y == 0)
+    expected = unlearner.net_.module_.state_dict()
+
+    def run(self, run, forget, retain):
+        sources.extend([forget.source, retain.source])
+        original(self, run, forget, retain)
+
+    sources, original = [], make._run
+    monkeypatch.setattr(make, "_run", run)
+    unlearner.set_params(data_on_device=True).unlearn(X, y, forget=y == 0)
+    assert len(sources) == 2 and all(isinstance(source, torch.Tensor) for source in sources)
+    for key, value in unlearner.net_.module_.state_dict().items():
+        torch.testing.assert_close(value, expected[key], rtol=0, atol=0)
+
+
+def test_data_on_device_leave_nothing_behind(data):
+    unlearner = unlearn(make_module(), data, data_on_device=True)
+    held = [value for value in vars(unlearner).values() if isinstance(value, (torch.Tensor, Rows))]
+    assert not held and len(pickle.dumps(unlearner)) < 100_000
+    assert clone(unlearner).data_on_device is True and unlearner.release().data_on_device is True
+
+
+def test_data_on_device_read_a_dataset_once(data):
+    class Reads(TensorDataset):
+        n = 0
+
+        def __getitem__(self, index):
+            Reads.n += 1
+            return super().__getitem__(index)
+
+    X, y = data
+    dataset = Reads(torch.from_numpy(X), torch.from_numpy(y))
+    counts = []
+    for max_epochs in (2, 20):
+        net = FrozenEstimator(make_net(make_module()))
+        params = {"data_on_device": True, "max_epochs": max_epochs, "random_state": 0}
+        unlearner = SquareUnlearner(net, **params).fit(dataset, y)
+        Reads.n = 0
+        unlearner.unlearn(dataset, y, forget=range(N_FORGET))
+        counts.append(Reads.n)
+    assert counts[0] == counts[1] < 3 * len(X)
+
+
+def test_data_on_device_must_be_a_boolean(data):
+    with pytest.raises(ValueError, match="'data_on_device' parameter"):
+        unlearn(make_module(), data, data_on_device="cuda")
+
+
+# Memory format of images.
+
+
+@pytest.mark.parametrize("trainable", ["all", saliency_mask(0.5)])
+def test_channels_last_stays(trainable):
+    class ChannelsLast(SmallCNN):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.to(memory_format=torch.channels_last)
+
+    X = np.random.default_rng(0).normal(size=(24, 2, 6, 6)).astype(np.float32)
+    y = np.arange(24) % 3
+    probabilities = []
+    for module in (SmallCNN, ChannelsLast):
+        net = NeuralNetClassifier(
+            module,
+            module__n_channels=2,
+            module__n_classes=3,
+            criterion=nn.CrossEntropyLoss,
+            max_epochs=1,
+            train_split=None,
+            verbose=0,
+        )
+        params = {"trainable": trainable, "max_epochs": 2, "random_state": 0}
+        unlearner = FineTuneUnlearner(net, **params).fit(X, y)
+        unlearner.unlearn(X, y, forget=y == 0)
+        weight = pickle.loads(pickle.dumps(unlearner.net_.module_.features[3].weight))
+        assert weight.is_contiguous(memory_format=torch.channels_last) == (module is ChannelsLast)
+        probabilities.append(unlearner.predict_proba(X))
+    np.testing.assert_allclose(*probabilities, atol=1e-4)

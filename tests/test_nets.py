@@ -1,6 +1,5 @@
 import copy
 import hashlib
-import pickle
 import signal
 
 import numpy as np
@@ -101,6 +100,20 @@ def test_a_copied_net_has_weights_of_its_own(trained_net, X, y):
     assert len(trained_net.history_) == 10
     assert copied.optimizer_ is None
     assert trained_net.optimizer_ is not None
+
+
+def test_hooks_of_a_copy_are_its_own(trained_net, X):
+    calls = []
+    trained_net.module_.register_forward_hook(lambda *args: calls.append("original"))
+    copied = _nets.copy_net(trained_net)
+    for layer in copied.module_.modules():
+        layer.register_forward_pre_hook(lambda *args: calls.append("copy"))
+    trained_net.module_(torch.from_numpy(X))
+    assert calls == ["original"]
+    copied.module_(torch.from_numpy(X))
+    assert calls[1:] == ["copy"] * len(list(copied.module_.modules())) + ["original"]
+    empty = [v for layer in copied.module_.modules() for v in vars(layer).values() if v == {}]
+    assert len({id(value) for value in empty}) == len(empty)
 
 
 def test_what_modules_share_their_copies_share_too(X):
@@ -386,58 +399,3 @@ def test_an_interrupt_during_a_callback_is_no_stop():
 
     with pytest.raises(KeyboardInterrupt), _nets.stopped_by_callback():
         Slow().on_epoch_end(None)
-
-
-# The mode of the modules
-
-
-def modes_of(net):
-    return [part.training for part in (*net.module_.modules(), net.criterion_)]
-
-
-@pytest.mark.parametrize("training", [True, False])
-def test_the_mode_is_set_wherever_it_is_another(training):
-    net = make_net(Linear)
-    with _nets.mode_kept(net):
-        for part in (net.module_, net.module_.dropout, net.criterion_):
-            net._set_training(training)
-            part.training = not training  # of one part only, as a callback may do
-            net._set_training(training)
-            assert modes_of(net) == [training] * 5
-        net.module_ = Linear().train(not training)  # a callback may have it made anew
-        net._set_training(training)
-        assert modes_of(net) == [training] * 5
-    assert "_set_training" not in vars(net)
-
-
-def test_the_mode_is_not_set_again():
-    calls = []
-
-    class Counted(Linear):
-        def train(self, mode=True):
-            calls.append(mode)
-            return super().train(mode)
-
-    net = make_net(Counted)
-    with _nets.mode_kept(net):
-        for training in (True, True, False, False, True):
-            net._set_training(training)
-    # The first finds the modules of a new network, which are in training mode.
-    assert calls == [False, True]
-
-
-def test_a_net_can_be_copied_while_its_mode_is_kept():
-    net = make_net(Linear)
-    with _nets.mode_kept(net):
-        copies = copy.deepcopy(net), pickle.loads(pickle.dumps(net))
-        for other in copies:
-            other._set_training(False)
-            assert modes_of(other) == [False] * 5
-    assert modes_of(net) == [True] * 5
-
-
-def test_the_mode_is_no_longer_kept_after_an_error():
-    net = make_net(Linear)
-    with pytest.raises(RuntimeError, match="stop"), _nets.mode_kept(net):
-        raise RuntimeError("stop")
-    assert "_set_training" not in vars(net)

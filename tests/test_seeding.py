@@ -1,9 +1,13 @@
 import random
+import time
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import numpy as np
 import pytest
 import torch
 
+from sklunlearn import _seeding as seeding
 from sklunlearn._seeding import RandomStream, draw_seed, isolated_random_state
 
 # ruff: noqa: NPY002  (the global random state of NumPy is what is tested)
@@ -46,6 +50,58 @@ def test_states_are_restored_after_an_exception(global_states):
     with pytest.raises(RuntimeError, match="stop"), isolated_random_state(0):
         draws()
         raise RuntimeError("stop")
+
+
+def test_threads_take_turns(global_states):
+    """Each draws what its seed says, however the other one hurries."""
+    barrier, expected = Barrier(2), {seed: expected_draws(seed) for seed in (1, 2)}
+
+    def draw(seed):
+        barrier.wait()
+        found = []
+        for _ in range(50):
+            with isolated_random_state(seed):
+                time.sleep(0.0001)  # lets the other thread in, if anything does
+                found.append(draws())
+        return found
+
+    with ThreadPoolExecutor(2) as pool:
+        for seed, found in zip((1, 2), pool.map(draw, (1, 2)), strict=True):
+            assert set(found) == {expected[seed]}
+
+
+def test_what_is_drawn_once(global_states):
+    calls = []
+
+    def function():
+        calls.append(1)
+        return draws()
+
+    expected = expected_draws(1)
+    for seed in (1, 1):  # nothing is remembered without the context
+        with isolated_random_state(seed):
+            assert seeding.draw_once("key", function) == expected
+    assert len(calls) == 2
+    with seeding.shared_draws():
+        for key, seed in [("key", 1), ("key", 1), ("other", 1), ("key", 2)]:
+            with isolated_random_state(seed):
+                assert seeding.draw_once(key, function) == expected_draws(seed)
+                after = draws()
+            with isolated_random_state(seed):
+                draws()
+                assert draws() == after, "the states are those of after the call"
+    assert len(calls) == 2 + 3
+    with seeding.shared_draws(), isolated_random_state(1):
+        seeding.draw_once("key", function)
+    assert len(calls) == 2 + 4
+
+
+def test_whether_anything_was_drawn():
+    for draw in (random.random, np.random.rand, np.random.randn, lambda: torch.rand(())):
+        before = seeding.global_states()
+        assert seeding.global_states() == before
+        draw()
+        assert seeding.global_states() != before
 
 
 def test_contexts_nest(global_states):

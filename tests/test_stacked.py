@@ -27,6 +27,8 @@ from sklunlearn._stackable import NotStackable
 from sklunlearn._stacked import unlearn_stacked
 from sklunlearn.gradient import GradientUnlearner
 from sklunlearn.networks import SmallCNN
+from sklunlearn.search import perturbed_sign_search
+from sklunlearn.unlearners import boundary
 
 COMMON = {"max_epochs": 3, "batch_size": 10, "random_state": 0}
 RATES = {"lr": [0.001, 0.01]}
@@ -145,6 +147,26 @@ def test_convolutions(cls, params, images):
     grid = {"lr": [0.02, 0.1], "retain_weight": [0.5, 1.0]}
     change = check_against_single_runs(cls, params, grid, net, X, y, np.arange(36) < 9, 1e-4)
     assert change > 0.01
+
+
+def test_one_search_for_all_that_is_made_of_its_result(trained_net, X, y, forget, monkeypatch):
+    noises = []
+
+    def search(*args, noise, **params):
+        noises.append(noise)
+        return perturbed_sign_search(*args, noise=noise, **params)
+
+    monkeypatch.setattr(boundary, "perturbed_sign_search", search)
+    fitted = fit(BoundaryUnlearner, trained_net, X, y, target="soft")
+    grid = {"noise": [0.2, 0.5], "temperature": [1.0, 3.0], "lr": [0.01, 0.02]}
+    list(unlearn_stacked(fitted, list(ParameterGrid(grid)), X, y, forget))
+    assert noises == [0.2, 0.5]
+    monkeypatch.undo()
+    # In the order of the draws that follow, too.
+    del grid["lr"]
+    check_against_single_runs(
+        BoundaryUnlearner, {"target": "soft"}, grid, trained_net, X, y, forget, 2e-5
+    )
 
 
 def test_two_steps_by_hand():
@@ -296,6 +318,30 @@ class Counter(nn.Module):
         return x
 
 
+class Skipping(nn.Module):
+    """Leaves out its layer at random in the training, by other draws than torch's."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(6, 6)
+
+    def forward(self, x):
+        # Both ways depend on the weights: that some take no part would be another reason.
+        keep = not self.training or np.random.random() < 0.5  # noqa: NPY002
+        return x + (1.0 if keep else 0.01) * self.layer(x)
+
+
+class Idle(nn.Module):
+    """Weights that take part in evaluation alone."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(6, 6)
+
+    def forward(self, x):
+        return x if self.training else x + self.layer(x)
+
+
 def with_groups(net_params):
     return {"net_params": net_params, "optimizer": SGD}
 
@@ -336,6 +382,8 @@ def with_groups(net_params):
         (NegGradUnlearner, {}, {"layer": nn.Dropout(0.5)}, "dropout draws anew"),
         (NegGradUnlearner, {}, {"layer": nn.RReLU()}, "torch.func.vmap refuses: .*rrelu"),
         (NegGradUnlearner, {}, {"layer": Counter()}, "a layer keeps something of each batch"),
+        (NegGradUnlearner, {}, {"layer": Skipping()}, "the steps draw random numbers"),
+        (NegGradUnlearner, {}, {"layer": Idle()}, "a weight that may be trained has no part"),
     ],
 )
 def test_what_cannot_be_stacked(cls, params, net, reason, X, y, forget):

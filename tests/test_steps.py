@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import torch
 from torch.utils.data import TensorDataset
+from transfers import Transfers
 
-from sklunlearn._data import Rows
+from sklunlearn._data import Rows, on_device
 from sklunlearn._steps import StepBatches, mixed
 
 SIZES = [(2, 2, 1), (1, 9, 1), (0, 7, 3), (7, 0, 3), (1, 1, 64), (3, 20, 5), (20, 3, 5), (9, 9, 4)]
@@ -153,3 +154,50 @@ def test_gradient_reaches_both_halves():
     forget, retain = batches.split(logits)
     (2 * forget.logits.sum() - 3 * retain.logits.sum()).backward()
     np.testing.assert_array_equal(logits.grad, [[2, 2], [-3, -3], [-3, -3]])
+
+
+# Data on another device
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_data_on_the_device_are_moved_once(apart):
+    X, y = np.zeros((30, 2), dtype=np.float32), np.arange(30)
+    with Transfers() as transfers:
+        held = on_device(X, "meta")
+        assert held.device.type == "meta" and held.shape == (30, 2)
+        forget, retain = Rows(held, y, np.arange(10)), Rows(held, y, np.arange(10, 30))
+        if apart:  # as a method that makes rows of its own
+            forget.source = on_device(X, "meta")
+        forget["teacher"] = torch.zeros(10, 5)
+        batches = StepBatches(forget, retain, "meta")
+        for _ in range(3):
+            batches.steps = mixed(forget, retain, 6)
+            for X_batch, y_batch in batches:
+                assert X_batch.device.type == y_batch.device.type == "meta"
+                assert X_batch.shape == (6, 2) and y_batch.shape == (6,)
+                assert batches.halves[0]["teacher"].device.type == "meta"
+    sizes = sorted(transfers.shapes, key=np.prod, reverse=True)
+    # X, what is stored with the rows and the two sets of labels once; then positions only.
+    n_sources = 2 if apart else 1
+    assert sizes[: n_sources + 3] == [*[(30, 2)] * n_sources, (10, 5), (20,), (10,)]
+    assert all(len(size) == 1 and size[0] <= 6 for size in sizes[n_sources + 3 :])
+
+
+def test_data_on_the_host_are_moved_with_each_batch():
+    X, y = np.zeros((30, 2), dtype=np.float32), np.arange(30)
+    forget, retain = Rows(X, y, np.arange(10)), Rows(X, y, np.arange(10, 30))
+    batches = StepBatches(forget, retain, "meta")
+    with Transfers() as transfers:
+        batches.steps = mixed(forget, retain, 6)
+        assert sum(len(X_batch) for X_batch, _ in batches) == 30
+    assert transfers.shapes.count((6, 2)) == 5
+
+
+def test_values_that_are_stored_anew_are_moved_anew():
+    some = Rows(on_device(np.zeros((3, 2)), "meta"), np.arange(3))
+    with Transfers() as transfers:
+        for values in (torch.zeros(3, 4), torch.ones(3, 4)):
+            some["target"] = values
+            for _ in range(2):
+                some.batch(torch.arange(2), "meta")
+    assert transfers.shapes.count((3, 4)) == 2

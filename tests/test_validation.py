@@ -164,6 +164,20 @@ def test_labels_of_any_integer_type_are_found_among_classes_in_any_order(dtype):
     assert encode_labels(y, classes).tolist() == expected
 
 
+def test_labels_that_are_their_own_places_are_taken_as_they_are():
+    y = np.array([2, 0, 1])
+    assert encode_labels(y, np.arange(3)) is y
+    for dtype in (np.uint8, np.int32, bool):
+        classes = np.arange(2 if dtype is bool else 3).astype(dtype)
+        encoded = encode_labels(y.clip(0, len(classes) - 1).astype(dtype), classes)
+        assert encoded.dtype == np.int64
+        assert encoded.tolist() == y.clip(0, len(classes) - 1).tolist()
+    with pytest.raises(ValueError, match=r"labels \[-1, 3\], which are not"):
+        encode_labels(np.array([0, 3, -1]), np.arange(3))
+    with pytest.raises(ValueError, match=rf"labels \[{2**63}\], which are not"):
+        encode_labels(np.array([0, 2**63], dtype=np.uint64), np.arange(2, dtype=np.uint64))
+
+
 def test_labels_that_are_not_classes():
     with pytest.raises(ValueError, match=r"labels \[3, 4\], which are not .* \[0, 1\]"):
         encode_labels(np.array([0, 4, 3, 4]), np.array([0, 1]))

@@ -178,7 +178,8 @@ class PerturbationDisplay:
             shown = row[2].imshow(differences[i], cmap="PuOr", vmin=-largest, vmax=largest)
             style = {"fontsize": 9, "parse_math": False}  # a class may be called "$5_$"
             row[0].set_xlabel(f"label {self.labels[i]}", **style)
-            how = f"{self.found[i]} after {self.n_steps[i]} steps"
+            n = int(self.n_steps[i])
+            how = f"{self.found[i]} after {n} step{'s' * (n != 1)}"
             if not self.crossed[i]:
                 how = f"not across, next {self.found[i]}"
             row[1].set_xlabel(how, **style)

@@ -23,6 +23,7 @@ __all__ = [
     "columns_of",
     "log_proba",
     "mean_or_nan",
+    "sum_classes",
     "undefined",
 ]
 
@@ -74,8 +75,10 @@ def check_proba(proba, name, *other_shapes):
     proba = check_floats(proba, name, "(n_samples, n_classes)", *other_shapes)
     if not proba.shape[-1]:
         raise ValueError(f"`{name}` has shape {proba.shape}: pass a column for each class.")
-    sums = proba.sum(axis=-1)
-    bad = (proba < 0).any(axis=-1) | (np.abs(sums - 1) > 1e-3)  # what half precision may be off
+    sums = sum_classes(proba)
+    bad = np.abs(sums - 1) > 1e-3  # what half precision may be off
+    if proba.size and proba.min() < 0:
+        bad |= (proba < 0).any(axis=-1)
     if bad.any():
         row = np.argwhere(bad)[0].tolist()
         raise ValueError(
@@ -84,6 +87,11 @@ def check_proba(proba, name, *other_shapes):
             f"{sums[*row]:.6g}: pass what `predict_proba` returns, or the softmax of the logits."
         )
     return proba
+
+
+def sum_classes(values):
+    """Sums along the last axis, which is short: NumPy's take eight times as long."""
+    return values @ np.ones(values.shape[-1])
 
 
 def log_proba(proba):
@@ -166,13 +174,16 @@ def columns_of(y, labels, n_columns, name):
                 f"`labels` must name {n_columns} columns, each by a label of its own, got "
                 f"{labels.tolist()}: {advice}."
             )
-    if unknown := np.setdiff1d(y, labels).tolist():
+    order = np.argsort(labels)
+    place = np.searchsorted(labels, y, sorter=order)
+    column = order[np.minimum(place, len(order) - 1)]
+    unknown = np.unique(y[labels[column] != y]).tolist()
+    if unknown:
         raise ValueError(
             f"`{name}` holds {unknown}, which are not among {labels.tolist()}: {advice}. Give a "
             "class that the network does not know a column of zeros."
         )
-    order = np.argsort(labels)
-    return order[np.searchsorted(labels, y, sorter=order)]
+    return column
 
 
 def check_number(value, name, low, high, expected):

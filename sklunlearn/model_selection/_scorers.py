@@ -181,8 +181,8 @@ class _Answers:
         self.labels = self.classes[self.proba.argmax(axis=1)]
         self.correct = self.labels == y
 
-    def loss(self):
-        loss = cross_entropy_per_row(self.y, self.proba, labels=self.classes)
+    def loss(self, rows=slice(None)):
+        loss = cross_entropy_per_row(self.y[rows], self.proba[rows], labels=self.classes)
         return _bounded(loss)
 
     def _align(self, classes):
@@ -297,9 +297,9 @@ def _of_reference(scorer, answers, X):
 
 def _auc(scorer, answers, forget):
     """AUC of the attack; None if there is nothing to compare with."""
-    loss = answers.loss()
     if not scorer.seen:
-        return membership_auc(_forget_loss(answers.model), loss[forget])
+        return membership_auc(_forget_loss(answers.model), answers.loss(forget))
+    loss = answers.loss()
     per_class = _by_class(
         answers.y, forget, lambda seen, unseen: membership_auc(loss[seen], loss[unseen])
     )

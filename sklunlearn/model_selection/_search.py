@@ -121,7 +121,8 @@ class TradeoffSearchCV(GridSearchCV):
     stack as hold 2**26 numbers, four for each weight and one for each value that a layer gives out
     for ``2 * batch_size`` rows. Candidates are trained one by one where `engine_` says why: among
     others with callbacks or `stop_accuracy`, BatchNorm that is trained, dropout, a net with a
-    `train_step`, `infer` or `get_loss` of its own, another optimizer than SGD, Adam or AdamW, and
+    `train_step`, `infer` or `get_loss` of its own, layers that draw from the random state of NumPy
+    or Python, weights that have no part in the loss, another optimizer than SGD, Adam or AdamW, and
     methods that do not declare what their steps read.
 
     Examples

@@ -1,7 +1,9 @@
 """A grid search that trains as one stack the candidates that differ only in numbers."""
 
 import time
+from numbers import Real
 
+from joblib.parallel import get_active_backend
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, ParameterGrid
 from sklearn.model_selection._validation import (
@@ -22,9 +24,6 @@ from sklunlearn.model_selection._scorers import shared_answers
 from sklunlearn.requests import check_forget
 
 __all__ = ["StackedCandidates"]
-
-# What goes wrong in a stack goes wrong, or right, when the candidate is trained by itself.
-_FAILURES = (NotStackable, RuntimeError, TypeError, ValueError)
 
 
 class StackedCandidates(GridSearchCV):
@@ -51,7 +50,8 @@ class StackedCandidates(GridSearchCV):
         candidates = list(ParameterGrid(self.param_grid))
         groups, reasons = _divide(base, candidates)
         self.n_splits_ = len(self.cv)
-        data = (X, y, forget, scorer, routed.scorer.score, self.error_score)
+        # A plain dict goes with each task; see `Candidates`.
+        data = (X, y, forget, scorer, {**routed.scorer.score}, self.error_score)
         jobs = [(group, split) for group in groups for split in range(self.n_splits_)]
         outputs = {}
         total = len(candidates) * self.n_splits_
@@ -85,8 +85,8 @@ class StackedCandidates(GridSearchCV):
                     test=self.cv[split][1],
                     verbose=0,
                     parameters=candidates[i],
-                    fit_params=routed.estimator.fit,
-                    score_params=routed.scorer.score,
+                    fit_params={**routed.estimator.fit},
+                    score_params={**routed.scorer.score},
                     return_n_test_samples=True,
                     return_times=True,
                     error_score=self.error_score,
@@ -110,7 +110,9 @@ class StackedCandidates(GridSearchCV):
         return self
 
     def _in_parallel(self, calls):
-        return Parallel(n_jobs=self.n_jobs, return_as="generator")(calls)
+        # The bar moves as results come, where the backend gives them one by one.
+        one_by_one = get_active_backend()[0].supports_return_generator
+        return Parallel(self.n_jobs, return_as="generator" if one_by_one else "list")(calls)
 
     def _choose(self, refit_metric, base, X, y, fit_params):
         if not self.refit:
@@ -141,7 +143,7 @@ def _divide(base, candidates):
         try:
             check_stackable(unlearner)
             unlearner._validate_params()
-        except _FAILURES as error:
+        except Exception as error:
             reasons[i] = _describe(error)
             continue
         numbers, before = stackable_params(unlearner)
@@ -149,7 +151,7 @@ def _divide(base, candidates):
         key = []
         for name in names:
             value = values.get(name)
-            if name in numbers and isinstance(value, float | int) and not isinstance(value, bool):
+            if name in numbers and isinstance(value, Real) and not isinstance(value, bool):
                 key.append((name, value == 0))
             elif name not in before:
                 key.append((name, _token(value)))
@@ -200,7 +202,7 @@ def _score_stacked(base, candidates, train, test, X, y, forget, scorer, score_pa
                 "fit_time": unlearner.unlearning_time_,
                 "score_time": time.time() - began,
             }
-    except _FAILURES as error:
+    except Exception as error:  # it is raised again, if need be, when each is fitted by itself
         return outputs, _describe(error)
     return outputs, "its run diverged"
 

@@ -64,7 +64,7 @@ class AMUNUnlearner(GradientUnlearner):
         A torch optimizer, with its own defaults. None: SGD with momentum 0.9.
     trainable, freeze_batchnorm, stop_accuracy, max_grad_norm
         See :class:`sklunlearn.gradient.GradientUnlearner`.
-    callbacks, net_params
+    callbacks, net_params, data_on_device
         See :class:`sklunlearn.gradient.GradientUnlearner`.
     memory, random_state, verbose
         See :class:`sklunlearn.base.BaseUnlearner`.
@@ -137,6 +137,7 @@ class AMUNUnlearner(GradientUnlearner):
         max_grad_norm=None,
         callbacks=None,
         net_params=None,
+        data_on_device=False,
         memory=None,
         random_state=None,
         verbose=0,
@@ -154,6 +155,7 @@ class AMUNUnlearner(GradientUnlearner):
             max_grad_norm=max_grad_norm,
             callbacks=callbacks,
             net_params=net_params,
+            data_on_device=data_on_device,
             memory=memory,
             random_state=random_state,
             verbose=verbose,
@@ -193,7 +195,7 @@ class AMUNUnlearner(GradientUnlearner):
         X, y, distances = (torch.cat(parts).cpu().numpy() for parts in zip(*found, strict=True))
         self.distances_ = distances
         if self.keep_forget:
-            X = np.concatenate([X, forget.take_X(np.arange(len(forget))).numpy()])
+            X = np.concatenate([X, forget.take_X(np.arange(len(forget))).cpu().numpy()])
             y = np.concatenate([y, forget.y.numpy()])
         return Rows(X, y), (retain if self.retain_weight > 0 else retain.select(torch.arange(0)))
 

@@ -1,5 +1,6 @@
 """Relabelling rows across their nearest decision boundary (Nahass et al. 2025)."""
 
+import pickle
 import warnings
 from numbers import Integral, Real
 
@@ -9,13 +10,20 @@ from torch.nn.functional import cross_entropy
 
 from sklunlearn._devices import device_of
 from sklunlearn._losses import other_classes, retained_classes
-from sklunlearn._nets import logits_of
+from sklunlearn._nets import bytes_of, logits_of
+from sklunlearn._seeding import draw_once
 from sklunlearn._teacher import Teacher
 from sklunlearn.gradient import GradientUnlearner
 from sklunlearn.search import check_clip, merge_searches, perturbed_sign_search
 from sklunlearn.trainable import training_only
 
 __all__ = ["BoundaryUnlearner"]
+
+# Parameters that the search reads.
+_OF_SEARCH = (
+    *("step_size", "step_units", "max_steps", "step_decay", "closeness", "closeness_decay"),
+    *("noise", "noise_distribution", "normalize_gradient", "threshold", "clip"),
+)
 
 
 class BoundaryUnlearner(GradientUnlearner):
@@ -109,6 +117,9 @@ class BoundaryUnlearner(GradientUnlearner):
         Callbacks of the run.
     net_params : dict or None, default=None
         Other parameters of the net for the run, by skorch's names.
+    data_on_device : bool, default=False
+        Move all of `X` to the device of the net before a run; see
+        :class:`sklunlearn.gradient.GradientUnlearner`.
     memory : str or object with the joblib.Memory interface, default=None
         Caches trained networks.
     random_state : int, RandomState instance or None, default=None
@@ -192,11 +203,7 @@ class BoundaryUnlearner(GradientUnlearner):
     }
 
     _stackable = ("retain_weight",)
-    _stackable_before = (
-        *("step_size", "step_units", "max_steps", "step_decay", "closeness", "closeness_decay"),
-        *("noise", "noise_distribution", "normalize_gradient", "threshold", "clip"),
-        *("target", "top_k", "temperature"),
-    )
+    _stackable_before = (*_OF_SEARCH, "target", "top_k", "temperature")
 
     def __init__(
         self,
@@ -230,6 +237,7 @@ class BoundaryUnlearner(GradientUnlearner):
         max_grad_norm=None,
         callbacks=None,
         net_params=None,
+        data_on_device=False,
         memory=None,
         random_state=None,
         verbose=0,
@@ -247,6 +255,7 @@ class BoundaryUnlearner(GradientUnlearner):
             max_grad_norm=max_grad_norm,
             callbacks=callbacks,
             net_params=net_params,
+            data_on_device=data_on_device,
             memory=memory,
             random_state=random_state,
             verbose=verbose,
@@ -361,6 +370,12 @@ class BoundaryUnlearner(GradientUnlearner):
         return found, search
 
     def _search(self, batch):
+        # Candidates of a grid that differ in `target` or `temperature` alone have one search.
+        values = pickle.dumps([getattr(self, name) for name in _OF_SEARCH])
+        rows = bytes_of(batch.X).tobytes(), bytes_of(batch.y).tobytes()
+        return draw_once((id(self._original), values, rows), lambda: self._search_anew(batch))
+
+    def _search_anew(self, batch):
         net = self._original
         # Weights that need no gradient make the search 5% faster.
         with training_only(net.module_, [], freeze_batchnorm=False):

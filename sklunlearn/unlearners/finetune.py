@@ -45,7 +45,7 @@ class FineTuneUnlearner(GradientUnlearner):
         A torch optimizer, with its own defaults. None: SGD with momentum 0.9.
     trainable, freeze_batchnorm, stop_accuracy, max_grad_norm
         See :class:`sklunlearn.gradient.GradientUnlearner`.
-    callbacks, net_params
+    callbacks, net_params, data_on_device
         See :class:`sklunlearn.gradient.GradientUnlearner`.
     memory, random_state, verbose
         See :class:`sklunlearn.base.BaseUnlearner`.
@@ -113,6 +113,7 @@ class FineTuneUnlearner(GradientUnlearner):
         max_grad_norm=None,
         callbacks=None,
         net_params=None,
+        data_on_device=False,
         memory=None,
         random_state=None,
         verbose=0,
@@ -129,6 +130,7 @@ class FineTuneUnlearner(GradientUnlearner):
             max_grad_norm=max_grad_norm,
             callbacks=callbacks,
             net_params=net_params,
+            data_on_device=data_on_device,
             memory=memory,
             random_state=random_state,
             verbose=verbose,

@@ -7,8 +7,8 @@ import torch
 from sklearn.utils._param_validation import Interval
 from torch.nn.functional import cross_entropy, normalize
 
-from sklunlearn._data import split_evenly
 from sklunlearn._nets import forward, probabilities_of
+from sklunlearn._positions import split_evenly
 from sklunlearn._teacher import Teacher
 from sklunlearn.embeddings import embed
 from sklunlearn.gradient import GradientUnlearner
@@ -55,7 +55,7 @@ class ICUUnlearner(GradientUnlearner):
         A torch optimizer, with its own defaults. None: SGD with momentum 0.9.
     trainable, freeze_batchnorm, stop_accuracy, max_grad_norm
         See :class:`sklunlearn.gradient.GradientUnlearner`.
-    callbacks, net_params
+    callbacks, net_params, data_on_device
         See :class:`sklunlearn.gradient.GradientUnlearner`.
     memory, random_state, verbose
         See :class:`sklunlearn.base.BaseUnlearner`.
@@ -126,6 +126,7 @@ class ICUUnlearner(GradientUnlearner):
         max_grad_norm=None,
         callbacks=None,
         net_params=None,
+        data_on_device=False,
         memory=None,
         random_state=None,
         verbose=0,
@@ -143,6 +144,7 @@ class ICUUnlearner(GradientUnlearner):
             max_grad_norm=max_grad_norm,
             callbacks=callbacks,
             net_params=net_params,
+            data_on_device=data_on_device,
             memory=memory,
             random_state=random_state,
             verbose=verbose,

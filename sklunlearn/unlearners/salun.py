@@ -49,7 +49,7 @@ class SalUnUnlearner(RandomLabelUnlearner):
         A torch optimizer, with its own defaults. None: SGD with momentum 0.9.
     freeze_batchnorm, stop_accuracy, max_grad_norm, callbacks
         See :class:`sklunlearn.gradient.GradientUnlearner`.
-    net_params
+    net_params, data_on_device
         See :class:`sklunlearn.gradient.GradientUnlearner`.
     memory, random_state, verbose
         See :class:`sklunlearn.base.BaseUnlearner`.
@@ -119,6 +119,7 @@ class SalUnUnlearner(RandomLabelUnlearner):
         max_grad_norm=None,
         callbacks=None,
         net_params=None,
+        data_on_device=False,
         memory=None,
         random_state=None,
         verbose=0,
@@ -138,6 +139,7 @@ class SalUnUnlearner(RandomLabelUnlearner):
             max_grad_norm=max_grad_norm,
             callbacks=callbacks,
             net_params=net_params,
+            data_on_device=data_on_device,
             memory=memory,
             random_state=random_state,
             verbose=verbose,

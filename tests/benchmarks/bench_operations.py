@@ -301,6 +301,11 @@ def main():
     )
     add_arguments(parser)
     parser.add_argument("--seconds", type=float, default=2.0, help="for a line, about")
+    parser.add_argument("--large", action="store_true", help="the search of 100,000 rows too")
+    parser.add_argument(
+        "--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS), metavar="NAME"
+    )
+    parser.add_argument("--only", nargs="+", metavar="NAME", help="groups, as fit or search")
     args = parser.parse_args()
     torch.set_num_threads(1)
     # That the candidates of the search are no good: they train for one epoch.
@@ -308,18 +313,20 @@ def main():
     limits = {"seconds": 0.3, "most": 3} if args.quick else {"seconds": args.seconds, "most": 21}
     results = Results(["plain", "skorch"])
     sizes = SIZES[:1] if args.quick else SIZES
-    for network in NETWORKS:
+    for network in args.networks:
         for n_rows in sizes:
             case = Case(n_rows, network)
             groups = [fit, unlearn, report]
             if n_rows == sizes[0]:
                 groups += [step, files]  # neither depends on how many rows there are
-            if n_rows < SIZES[-1]:
+            if n_rows < SIZES[-1] or args.large:
                 groups.append(search)  # that of more rows is that of its parts
+            if args.only:
+                groups = [group for group in groups if group.__name__ in args.only]
             for group in groups:
                 for name, functions in group(case):
                     results.measure(name, network, n_rows, functions, **limits)
-    for n_rows in sizes:
+    for n_rows in sizes if not args.only or "metrics" in args.only else ():
         case = SimpleNamespace(y=make_data(n_rows, "MLP 64-64")[1])
         for name, functions in metrics(case):
             results.measure(name, "", n_rows, functions, **limits)

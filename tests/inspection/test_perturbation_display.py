@@ -86,7 +86,8 @@ def test_numbers_drawn(n_channels):
             assert np.array_equal(drawn[1], points[i])
             assert np.array_equal(drawn[2], difference)
         assert axes[i, 0].get_xlabel() == "label right"
-        assert axes[i, 1].get_xlabel() == f"left after {found.n_steps[i]} steps"
+        n = found.n_steps[i]
+        assert axes[i, 1].get_xlabel() == f"left after {n} step{'s' if n > 1 else ''}"
     frame = display.frame()
     assert np.array_equal(frame["value"], images.ravel())
     assert np.array_equal(frame["boundary_value"], points.ravel())

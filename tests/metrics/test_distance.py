@@ -47,6 +47,15 @@ def test_divergences_are_those_of_scipy(base):
     assert js_divergence(p, q, base=base) == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.parametrize("tiny", [1e-310, 5e-324])
+def test_divergence_from_a_probability_that_is_almost_0(tiny):
+    # Their ratio is more than the largest number.
+    expected = 0.5 * (np.log(0.5) - np.log(tiny)) + 0.5 * np.log(0.5)
+    assert kl_divergence([[0.5, 0.5]], [[tiny, 1.0]]) == pytest.approx(expected, rel=1e-12)
+    assert kl_divergence([[tiny, 1.0]], [[0.5, 0.5]]) == pytest.approx(np.log(2), rel=1e-12)
+    assert kl_divergence([[0.0, 1.0]], [[0.0, 1.0]]) == 0
+
+
 def test_distances_by_hand():
     p, q = random_proba(0), random_proba(1)
     l1 = l2 = largest = 0.0

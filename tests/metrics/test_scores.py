@@ -103,6 +103,19 @@ def test_probability_zero():
     assert np.isfinite(modified_entropy([0, 1], proba, labels=labels)).all()
 
 
+def test_logits_far_apart():
+    z = [[1e308, -1e308, 0.0], [-1e308, 1e308, 0.0]]
+    margin = logit_scaled_confidence([0, 2], z, labels=[0, 1, 2], from_logits=True)
+    np.testing.assert_array_equal(margin, [1e308, -1e308])
+
+
+@pytest.mark.parametrize("score", [cross_entropy_per_row, logit_scaled_confidence])
+def test_probabilities_are_the_softmax_of_the_logits(score):
+    y, z = data()
+    proba = softmax(z, axis=1)
+    np.testing.assert_allclose(score(y, proba), score(y, z, from_logits=True), atol=1e-10)
+
+
 def test_margin_orders_rows_as_the_loss_does():
     y, z = data()
     loss = cross_entropy_per_row(y, z, from_logits=True)

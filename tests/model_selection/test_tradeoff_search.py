@@ -266,11 +266,16 @@ def test_two_workers_and_a_network_that_they_cannot_import(net, trainings, X, y,
 
 
 def test_threads_as_workers(net, trainings, X, y, forget):
-    # Threads share torch's random state, so that only the number of trainings is sure.
-    search = TradeoffSearchCV(NegGradUnlearner(net, random_state=0), GRID, cv=2, n_jobs=1)
+    search = TradeoffSearchCV(NegGradUnlearner(net, random_state=0), GRID, cv=2)
+    alone = clone(search).fit(X, y, forget=forget)
+    n_trained = len(trainings())
     with parallel_config("threading"):
-        search.fit(X, y, forget=forget)
-    assert len(trainings()) == 3
+        search.set_params(n_jobs=2).fit(X, y, forget=forget)
+    assert len(trainings()) == n_trained + 3
+    # Threads share torch's random state: they take turns in drawing from it.
+    for name in ("forgetting", "retention", "membership"):
+        found = [s.cv_results_[f"mean_test_{name}"] for s in (alone, search)]
+        np.testing.assert_array_equal(*found)
 
 
 def test_parameters_of_the_network_itself(net, trainings, X, y, forget):

@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from joblib import parallel_config
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.frozen import FrozenEstimator
@@ -230,6 +231,23 @@ def test_two_workers(unlearner, X, y, forget):
     assert stacked.engine_["engine"].value_counts().to_dict() == {"vectorized": 4, "sequential": 4}
 
 
+@pytest.mark.parametrize("backend", ["multiprocessing", "threading"])
+def test_other_backends(backend, unlearner, X, y, forget):
+    """One has no results before the last, and the workers of the other share a random state."""
+    grid = {"lr": [0.01, 0.1], "max_epochs": [1, 2], "stop_accuracy": [None, 0.0]}
+    alone, stacked = search_both(unlearner, grid, X, y, forget)
+    with parallel_config(backend):
+        stacked.set_params(n_jobs=2).fit(X, y, forget=forget)
+    check_equal(alone, stacked, 1e-6)
+
+
+@pytest.mark.parametrize("values", [np.array([1, 3]), np.array([0.5, 2.0], dtype="f")])
+def test_numbers_of_numpy(values, unlearner, X, y, forget):
+    alone, stacked = search_both(unlearner, {"retain_weight": values}, X, y, forget)
+    check_equal(alone, stacked)
+    assert set(stacked.engine_["engine"]) == {"vectorized"}
+
+
 def test_rows_of_every_class(unlearner, X, y):
     grid = {"lr": [0.001, 0.01]}
     cv = ForgetSplit(2, random_state=0)
@@ -271,6 +289,25 @@ def test_a_candidate_that_is_not_valid(unlearner, X, y, forget):
         alone, stacked = search_both(unlearner, grid, X, y, forget, error_score=np.nan)
     check_equal(alone, stacked)
     assert stacked.engine_["reason"][1].startswith("InvalidParameterError: The 'lr' parameter")
+
+
+def test_an_error_of_any_class_is_that_of_the_candidate(X, y, forget):
+    class Fussy(nn.Linear):
+        def forward(self, X):
+            if self.training:
+                raise IndexError("no such row")
+            return super().forward(X)
+
+    net = sequential([Fussy(6, 6)])
+    grid = {"lr": [0.01, 0.1], "max_epochs": [0, 1]}
+    with pytest.warns(Warning, match="4 fits failed out of a total of 8|non-finite"):
+        alone, stacked = search_both(
+            NegGradUnlearner(FrozenEstimator(net), random_state=0),
+            *(grid, X, y, forget),
+            error_score=np.nan,
+        )
+    check_equal(alone, stacked)
+    assert stacked.engine_["reason"].tolist() == ["", "IndexError: no such row"] * 2
 
 
 def test_a_scorer_that_fails(unlearner, X, y, forget):
