@@ -10,7 +10,7 @@ BENCHMARKS := $(sort $(wildcard tests/benchmarks/bench_*.py))
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench compare notebooks course lint clean
+.PHONY: help demo test bench compare docs notebooks course lint clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,11 @@ bench: $(VENV)/.test  ## run every benchmark in turn
 compare: $(VENV)/.test  ## compare all methods on digits and wine
 	$(ONE_THREAD) $(BIN)/python tests/benchmarks/compare_methods.py
 
+# -W: a warning is an error. Only pages that changed are built; `make clean` begins anew.
+docs: $(VENV)/.docs  ## build the documentation site, docs/_build/html
+	$(ONE_THREAD) MPLBACKEND=Agg $(BIN)/python -m sphinx -W --keep-going -q docs docs/_build/html
+	@echo "docs/_build/html/index.html; or: $(BIN)/python -m http.server -d docs/_build/html"
+
 notebooks: $(VENV)/.test  ## write the notebooks that the scripts in notebooks/scripts make
 	$(BIN)/python notebooks/make_notebooks.py
 
@@ -42,6 +47,8 @@ lint: $(VENV)/.dev  ## check style and formatting
 
 clean:  ## remove caches and outputs, but not .venv
 	rm -rf build dist demo-output compare-output .pytest_cache .ruff_cache
+	rm -rf docs/_build docs/auto_examples docs/api/generated docs/api/backreferences docs/api/unlearners.rst \
+		docs/course docs/sg_execution_times.rst
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 # Stamps: what is installed in .venv. They form a chain, so that pip never runs twice at once.
@@ -64,4 +71,8 @@ $(VENV)/.course: $(VENV)/.base
 
 $(VENV)/.dev: $(VENV)/.test
 	@$(PIP) install -q -c constraints.txt -e ".[dev]"
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.dev
+	@$(PIP) install -q -c constraints.txt -e ".[docs]"
 	@touch $@

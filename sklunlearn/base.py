@@ -69,7 +69,7 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
         Class labels, in the order of the network's outputs.
     n_features_in_ : int
         Number of features, or of channels of images.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (`n_features_in_`,)
         Names of the features; only if X was a DataFrame with string column names.
     fitted_ : skorch.NeuralNetClassifier or sklearn.pipeline.Pipeline
         The original model, trained on all rows.

@@ -58,10 +58,9 @@ def discover_domains(
 
     Parameters
     ----------
-    X : array-like of shape (n_samples, n_features) or (n_samples, channels, height, width), \
-            or torch Dataset yielding (x, y)
-        Table or images. Read a batch at a time, so that memory maps and data sets need not fit in
-        memory.
+    X : array-like of shape (n_samples, ...) or torch Dataset yielding (x, y)
+        Table, or images of shape (n_samples, channels, height, width). Read a batch at a time, so
+        that memory maps and data sets need not fit in memory.
     y : array-like of shape (n_samples,), default=None
         Class labels. The means of each class are taken out of the descriptions, so that what the
         images show counts less. Leave `y` out where each device has classes of its own: then the

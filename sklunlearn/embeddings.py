@@ -27,6 +27,13 @@ def find_cut(module, cut=None):
     ------
     ValueError
         If there is no such submodule.
+
+    Examples
+    --------
+    >>> from sklunlearn.embeddings import find_cut
+    >>> from sklunlearn.networks import MLP
+    >>> find_cut(MLP(n_features=4, n_classes=3, hidden=(8,)))
+    Linear(in_features=8, out_features=3, bias=True)
     """
     if cut is None:
         return head_module(module)[1]
@@ -56,6 +63,17 @@ class HeadInput:
     ----------
     value : tensor of shape (n_samples, n_embedding)
         The embeddings of the last batch, flattened to one axis.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklunlearn.embeddings import HeadInput
+    >>> from sklunlearn.networks import MLP
+    >>> mlp = MLP(n_features=4, n_classes=3, hidden=(8,))
+    >>> with HeadInput(mlp) as entering:
+    ...     logits = mlp(torch.zeros(5, 4))
+    ...     entering.value.shape
+    torch.Size([5, 8])
     """
 
     def __init__(self, module, cut=None):
@@ -97,6 +115,17 @@ def embed(net, rows, cut=None):
     ------
     ValueError
         If there is no such submodule, or the network does not apply it.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sklunlearn import RetrainUnlearner
+    >>> from sklunlearn._data import Rows
+    >>> from sklunlearn.embeddings import embed
+    >>> X, y = load_iris(return_X_y=True)
+    >>> net = RetrainUnlearner(random_state=0).fit(X, y).net_
+    >>> len(embed(net, Rows(X)))
+    150
     """
     with HeadInput(net.module_, cut) as entering:
 
@@ -128,6 +157,15 @@ def class_centroids(embeddings, y, n_classes):
     -------
     centroids : tensor of shape (n_classes, n_embedding)
         NaN for a class without a row.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklunlearn.embeddings import class_centroids
+    >>> embeddings = torch.tensor([[0.0, 2.0], [2.0, 4.0], [5.0, 5.0]])
+    >>> class_centroids(embeddings, torch.tensor([0, 0, 1]), n_classes=2)
+    tensor([[1., 3.],
+            [5., 5.]])
     """
     sums = torch.zeros(n_classes, embeddings.shape[1], dtype=torch.float64)
     sums.index_add_(0, y, embeddings.double())

@@ -12,7 +12,19 @@ __all__ = ["SaliencyMask", "saliency_mask", "updating_only"]
 
 
 class SaliencyMask:
-    """Selector of the weights with the largest gradients; see :func:`saliency_mask`."""
+    """Selector of the weights with the largest gradients; see :func:`saliency_mask`.
+
+    Parameters
+    ----------
+    fraction : float
+        Share of the weights that may change, in (0, 1].
+    trainable : {"all", "head"}, int or callable
+        Parameters among which is chosen.
+
+    Examples
+    --------
+    See :func:`saliency_mask`.
+    """
 
     def __init__(self, fraction, trainable):
         self.fraction = fraction
@@ -115,6 +127,19 @@ def updating_only(module, masks):
     ------
     restore : callable
         To be called after every optimizer step: it puts the other weights back.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklunlearn.saliency import updating_only
+    >>> layer = torch.nn.Linear(2, 1, bias=False)
+    >>> before = layer.weight.detach().clone()
+    >>> with updating_only(layer, {"weight": torch.tensor([[True, False]])}) as restore:
+    ...     layer(torch.ones(1, 2)).sum().backward()
+    ...     torch.optim.SGD(layer.parameters(), lr=0.1).step()
+    ...     restore()
+    >>> (layer.weight == before).tolist()
+    [[False, True]]
     """
     parameters = dict(module.named_parameters())
     kept = [

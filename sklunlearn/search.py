@@ -48,6 +48,10 @@ class BoundarySearch:
     gradient_norm : ndarray of shape (n_steps,)
         Mean L1 norm of the gradient of the cross-entropy with respect to ``x / scale``, over the
         rows that took the step.
+
+    Examples
+    --------
+    See :func:`perturbed_sign_search`.
     """
 
     X: torch.Tensor

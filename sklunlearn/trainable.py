@@ -270,6 +270,20 @@ def one_value_allowed(module):
     """Context in which BatchNorm takes a batch with a single value a channel in training too.
 
     It is then normalised as in evaluation, where torch would raise an error.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The network.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklunlearn.trainable import one_value_allowed
+    >>> layer = torch.nn.BatchNorm1d(2, affine=False).train()
+    >>> with one_value_allowed(layer):
+    ...     layer(torch.zeros(1, 2))
+    tensor([[0., 0.]])
     """
     layers = [layer for layer in module.modules() if isinstance(layer, _BatchNorm)]
     hooks = [hook for layer in layers for hook in _allow_one_value(layer)]

@@ -84,7 +84,7 @@ def compare_unlearners(
     frame : pandas.DataFrame
         A row for each "method" and "seed", with "forget_accuracy", "forget_accuracy_test" (test
         rows of the classes that are forgotten as a whole), "retain_accuracy" and "test_accuracy"
-        (test rows of the other classes); each minus that of the retrained network, "gap_...";
+        (test rows of the other classes); each minus that of the retrained network, ``"gap_..."``;
         "js_forget" and "js_test", the JS divergence from it in bits; "seconds", "speed_up" and
         "error". What there are no rows for is nan.
 

@@ -94,7 +94,17 @@ class ForgetStratifiedKFold(StratifiedKFold):
             yield np.flatnonzero(fold != k), np.flatnonzero(fold == k)
 
     def get_n_splits(self, X=None, y=None, groups=None, *, forget=None):
-        """Return the number of folds; all arguments are ignored."""
+        """Return the number of folds.
+
+        Parameters
+        ----------
+        X, y, groups, forget : object
+            Ignored.
+
+        Returns
+        -------
+        n_splits : int
+        """
         return self.n_splits
 
 
@@ -180,7 +190,17 @@ class ForgetSplit(BaseCrossValidator):
             yield np.flatnonzero(~held_out), np.flatnonzero(held_out | forget)
 
     def get_n_splits(self, X=None, y=None, groups=None, *, forget=None):
-        """Return the number of splits; all arguments are ignored."""
+        """Return the number of splits.
+
+        Parameters
+        ----------
+        X, y, groups, forget : object
+            Ignored.
+
+        Returns
+        -------
+        n_splits : int
+        """
         if isinstance(self.n_splits, bool) or not isinstance(self.n_splits, Integral):
             raise TypeError(f"`n_splits` must be an integer of at least 1, got {self.n_splits!r}.")
         if self.n_splits < 1:
