@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import re
+import resource
 from pathlib import Path
 
 import nbformat
@@ -58,6 +59,12 @@ def test_links_lead_to_notebooks():
             assert (COURSE / target).exists(), f"{name} links to {target}"
 
 
+def _kernel_seconds():
+    """Processor seconds of the processes that this one started and that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 @pytest.mark.parametrize("path", [p for n in NAMES for p in (f"{n}.ipynb", f"solutions/{n}.ipynb")])
 def test_it_runs(path):
     notebook = nbformat.read(COURSE / path, as_version=4)
@@ -66,7 +73,9 @@ def test_it_runs(path):
         notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": COURSE}}
     )
     backend = {"MPLBACKEND": "module://matplotlib_inline.backend_inline"}
+    before = _kernel_seconds()
     client.execute(env={**os.environ, **backend, **folder, "OMP_NUM_THREADS": "1"})
+    print(f"{path}: {_kernel_seconds() - before:.1f} processor seconds")
     # Warnings of the library would be the first thing that a student sees.
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
     assert not [o.text for o in outputs if o.output_type == "stream" and o.name == "stderr"]

@@ -147,8 +147,9 @@ if agreement is not ...:
     print(f"the two name the same class for {agreement:.0%} of the rows")
 
 # %% [markdown]
-# Where few rows lie, networks that differ in their seed alone answer differently, so that this figure says little by itself. The
-# reference is best made several times; notebook 6 does that.
+# By its answers the filtered model passes for a retrained one, although it knows the class as well as before. Whether something
+# is forgotten is not seen in answers alone: notebook 5 looks further. Nor is a single reference enough, as networks that differ in
+# their seed alone may answer differently where few rows lie; notebook 6 trains several.
 #
 # ## When 0 is the wrong goal
 #

@@ -240,7 +240,8 @@ if neighbours is not ...:
 # %% [markdown]
 # ## What we have learnt
 #
-# - The **inner problem** is to find, for each row to forget, the nearest place where the network prefers another class.
+# - The **inner problem** is to find, for each row to forget, a place nearby where the network prefers another class. The walk finds one
+#   that is near, not always the nearest.
 # - Sign steps do not depend on the scale of the gradient, which vanishes where a network is certain.
 # - $\varepsilon/\sqrt{t}$ takes long steps first and fine ones later; noise explores; closeness keeps the place near.
 # - The search changes no weight. It yields labels: what the row would be.
