@@ -109,6 +109,8 @@ def draw(ax, paths, title):
         levels=np.arange(-0.5, 4),
         colors=["#b3d4e8", "#f6e3b4", "#b5e2d3", "#efd7e5"],
     )
+    for label, name in enumerate(points.target_names):
+        ax.text(*np.median(grid[regions.ravel() == label], axis=0), name, ha="center", alpha=0.6)
     for path in paths:
         ax.plot(*path.detach().numpy().T, "-", color="black", lw=0.8, marker=".", ms=4)
         ax.plot(*path[0].detach().numpy(), "o", color="black", ms=6)

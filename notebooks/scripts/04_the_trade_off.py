@@ -58,13 +58,16 @@ pd.DataFrame(search.cv_results_)[columns].round(3)
 
 # %% [markdown]
 # Greater is better in all columns: *forgetting* is one less the accuracy on held-out rows of the class, *retention* the accuracy on the
-# others. No candidate need be best in both. One is **dominated** if another is at least as good in everything and better in something. What
+# others, and *membership* is 1 if an attacker cannot tell the rows that were forgotten from those that were never seen (notebook 5). No candidate need be best in both. One is **dominated** if another is at least as good in everything and better in something. What
 # is left is the **Pareto front**; its **knee** is where giving up a little of one side no longer buys much of the other.
 
 # %%
 TradeoffDisplay.from_search(search)
 plt.show()
 print(search.verdict_)
+
+# %% [markdown]
+# The front belongs to all three scores, the picture shows two. Points of the front that look dominated here are those with the best *membership*.
 
 # %%
 search.pareto_front_.round(4)

@@ -123,7 +123,7 @@ medians = {
 pd.Series(medians, name="median loss of test threes, nats").round(1)
 
 # %% [markdown]
-# (708 nats is as large as the logarithm of a double can get.) Losses of forgotten threes are larger under gradient ascent than under any network that never saw one. An attacker who knows what losses *retrained* networks
+# (708 nats is as large as the logarithm of a double can get.) Losses of forgotten threes are far larger under gradient ascent than under either network that never saw one. An attacker who knows what losses *retrained* networks
 # have needs no more than that. The membership AUC within the class does not see it: it compares threes with threes.
 #
 # ### Exercise 1
