@@ -67,7 +67,7 @@ plt.show()
 print(search.verdict_)
 
 # %% [markdown]
-# The front belongs to all three scores, the picture shows two. Points of the front that look dominated here are those with the best *membership*.
+# The front belongs to all three scores, the picture shows two. A point of the front that looks dominated here has a better *membership* than those that seem to dominate it.
 
 # %%
 search.pareto_front_.round(4)
