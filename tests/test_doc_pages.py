@@ -1,0 +1,40 @@
+"""The pages of the documentation that are no reference: their code runs, and shows what they say."""
+
+import runpy
+
+import numpy as np
+import pytest
+import torch
+from pages import DOCS, run_page
+
+
+def test_theory():
+    names = {}
+    run_page("theory.md", names)
+    search = names["search"]
+    assert search.crossed.all() and search.n_steps.max() <= 20
+    assert names["shares"][1000] < 0.6
+    assert (names["coarse_label"] == names["fine_label"]).float().mean() > 0.98
+    assert names["mean_sign"] == pytest.approx(names["expected_sign"], abs=0.01)
+    norms = names["diagnostics"].gradient_norm
+    assert norms[3] > 100 * norms[0]
+    assert names["pulled"][1] < names["plain"][1] < names["pushed"][1]
+
+
+def test_the_mean_norm_falls_as_the_theorem_says():
+    script = runpy.run_path(str(DOCS / "figures" / "convergence.py"), run_name="script")
+    # A concave objective: log(1 + exp(-x)) of one feature, with a pull.
+    line = torch.nn.Linear(1, 2, bias=False)
+    line.weight.data = torch.tensor([[1.0], [0.0]])
+    X = torch.tensor([[1.0], [2.0]])
+    y = torch.zeros(2, dtype=torch.int64)
+    horizons = (64, 256, 1024)
+    decaying, fixed = script["measure"](line, X, y, torch.tensor([1.0]), horizons, 1.0)
+    assert script["slope"](horizons, fixed) == pytest.approx(-0.5, abs=0.15)
+    assert -0.8 < script["slope"](horizons, decaying) < -0.25
+    # By hand: before the first step, the gradient is p_0 - 1, whatever the pull.
+    norms = script["walk"](line, X, y, torch.tensor([1.0]), 1.0, max_steps=2, step_size=0.1)
+    first = 1 - 1 / (1 + np.exp(-X[:, 0].numpy()))
+    assert norms[0] == pytest.approx(first.mean(), rel=1e-5)
+    gradient = 1 - 1 / (1 + np.exp(-(X[:, 0].numpy() - 0.1)))
+    assert norms[1] == pytest.approx(np.abs(-gradient + 0.1).mean(), rel=1e-5)
