@@ -1,4 +1,4 @@
-"""The pages of the documentation that are no reference: their code runs, and shows what they say."""
+"""The pages of the documentation: their code runs, and shows what they say."""
 
 import runpy
 
@@ -38,3 +38,31 @@ def test_the_mean_norm_falls_as_the_theorem_says():
     assert norms[0] == pytest.approx(first.mean(), rel=1e-5)
     gradient = 1 - 1 / (1 + np.exp(-(X[:, 0].numpy() - 0.1)))
     assert norms[1] == pytest.approx(np.abs(-gradient + 0.1).mean(), rel=1e-5)
+
+
+def test_choosing_a_metric():
+    names = {}
+    run_page("choosing_metric.md", names)
+    table = names["table"]
+    for name in ("masked", "boundary", "retrained"):
+        assert table[name]["forget accuracy"] == 0
+        assert table[name]["test accuracy"] > 0.95
+    # The mask passes for unlearning by its answers, and by its embeddings for the original.
+    assert table["masked"]["JS to reference"] < 0.6 < table["original"]["JS to reference"]
+    assert table["masked"]["probe AUC"] == pytest.approx(table["original"]["probe AUC"])
+    assert table["retrained"]["probe AUC"] < table["masked"]["probe AUC"]
+    assert abs(table["original"]["membership AUC"] - 0.5) < 0.1
+    # With wrong labels, the AUC of the retrained network is the farther one from 0.5.
+    clean, annotated = names["clean"], names["annotated"]
+    distances = {name: abs(scores["membership AUC"] - 0.5) for name, scores in annotated.items()}
+    assert distances["original"] < distances["retrained"] - 0.1
+    assert clean["original"]["tug of war"] > 0.9 > annotated["original"]["tug of war"]
+
+
+def test_choosing_a_method():
+    names = {}
+    run_page("choosing_method.md", names)
+    accuracy = names["table"].mean()["forget_accuracy"]
+    assert accuracy["boundary"] == accuracy["DELETE"] == 0
+    # With its defaults, it hardly forgets a class of wine.
+    assert accuracy["NegGrad"] > 0.7
