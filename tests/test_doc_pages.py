@@ -1,11 +1,12 @@
 """The pages of the documentation: their code runs, and shows what they say."""
 
+import importlib
 import runpy
 
 import numpy as np
 import pytest
 import torch
-from pages import DOCS, run_page
+from pages import DOCS, code_blocks, run_page
 
 
 def test_theory():
@@ -66,3 +67,16 @@ def test_choosing_a_method():
     assert accuracy["boundary"] == accuracy["DELETE"] == 0
     # With its defaults, it hardly forgets a class of wine.
     assert accuracy["NegGrad"] > 0.7
+
+
+def test_write_your_own(tmp_path, monkeypatch):
+    # The class lies in a file outside of the package, as it would with a user.
+    blocks = code_blocks("write_your_own.md")
+    source = (DOCS / "write_your_own.md").read_text(encoding="utf-8")
+    (tmp_path / "margin.py").write_text(source.split("```python\n")[1].split("```")[0])
+    monkeypatch.syspath_prepend(tmp_path)
+    names = dict(vars(importlib.import_module("margin")))
+    for block in blocks[1:]:
+        exec(block, names)
+    assert names["tables"]["a class"]["forget_accuracy"]["margin"] == 0
+    assert names["search"].best_params_["lr"] == 0.001
