@@ -1,6 +1,7 @@
 """The pages of the documentation: their code runs, and shows what they say."""
 
 import importlib
+import re
 import runpy
 
 import numpy as np
@@ -80,3 +81,48 @@ def test_write_your_own(tmp_path, monkeypatch):
         exec(block, names)
     assert names["tables"]["a class"]["forget_accuracy"]["margin"] == 0
     assert names["search"].best_params_["lr"] == 0.001
+
+
+def test_the_bibliography_has_every_identifier_of_the_docstrings():
+    page = (DOCS / "bibliography.md").read_text(encoding="utf-8")
+    package = DOCS.parent / "sklunlearn"
+    texts = [path.read_text(encoding="utf-8") for path in package.rglob("*.py")]
+    found = {
+        name for text in texts for name in re.findall(r"arXiv:\d{4}\.\d{5}|doi:10\.\S+\d", text)
+    }
+    assert len(found) > 20
+    assert not {name for name in found if name not in page}
+
+
+def test_the_glossary_is_in_order():
+    page = (DOCS / "glossary.md").read_text(encoding="utf-8")
+    terms = re.findall(r"^\*\*(.+)\*\*$", page, flags=re.MULTILINE)
+    assert len(terms) > 30 and len(set(terms)) == len(terms)
+    assert page.count("\n: ") == len(terms)
+    words = [re.sub(r"[^a-z]", "", term.lower()) for term in terms]
+    assert words == sorted(words)
+
+
+PAGES = [
+    *("theory", "choosing_method", "choosing_metric", "limits", "glossary", "bibliography"),
+    *("teaching", "write_your_own", "teaching/assignment"),
+    *(f"howto/{path.stem}" for path in sorted((DOCS / "howto").glob("*.md"))),
+]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page):
+    path = DOCS / f"{page}.md"
+    text = path.read_text(encoding="utf-8")
+    prose = re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    links = re.findall(r"\]\(([^)\s]+)\)", prose)
+    for link in links:
+        if link.startswith("https://"):
+            continue
+        name, _, anchor = link.partition("#")
+        target = path.parent / name if name else path
+        assert target.is_file(), link
+        if anchor:
+            titles = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            anchors = {re.sub(r"[^\w\- ]", "", t.lower()).replace(" ", "-") for t in titles}
+            assert anchor in anchors, link
