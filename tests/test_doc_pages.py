@@ -126,3 +126,66 @@ def test_links_lead_somewhere(page):
             titles = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
             anchors = {re.sub(r"[^\w\- ]", "", t.lower()).replace(" ", "-") for t in titles}
             assert anchor in anchors, link
+
+
+@pytest.fixture
+def how_to(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def run(page):
+        names = {}
+        run_page(f"howto/{page}.md", names)
+        return names
+
+    return run
+
+
+def test_how_to_use_a_network_of_ones_own(how_to):
+    names = how_to("own_network")
+    X, y, unlearner = (names[name] for name in ("X", "y", "unlearner"))
+    assert unlearner.score(X[y == 3], y[y == 3]) == 0
+    assert unlearner.score(X[y != 3], y[y != 3]) > 0.9
+
+
+def test_how_to_preprocess(how_to):
+    names = how_to("pipeline")
+    # The mean age is that of the rows that are left.
+    imputer = names["unlearner"].preprocessing_[0].named_transformers_["pipeline"][0]
+    held = names["X"][~names["forget"]]
+    assert imputer.statistics_[0] == pytest.approx(held["age"].mean())
+
+
+def test_how_to_start_from_a_trained_network(how_to):
+    names = how_to("frozen")
+    assert names["unlearner"].fitted_ is names["net"]
+
+
+def test_how_to_unlearn_large_data(how_to):
+    names = how_to("large_data")
+    request, X, y = names["request"], names["X"], names["y"]
+    assert request.score(X[y == 5], y[y == 5]) == 0
+
+
+def test_how_to_search_in_parallel(how_to):
+    names = how_to("cluster")
+    scores = [names[name].cv_results_["mean_test_retention"] for name in ("stacked", "search")]
+    np.testing.assert_allclose(*scores, atol=0.02)
+    assert min(names["accuracies"]) > 0.9
+
+
+def test_how_to_release_with_evidence(how_to, tmp_path):
+    names = how_to("release_audit")
+    assert names["accepted"].to_dict() == {
+        "forget_accuracy": True,
+        "test_accuracy": True,
+        "probe_accuracy": False,
+    }
+    files = {"request.json", "report.html", "requests.jsonl", "model.safetensors"}
+    assert files <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_how_to_use_a_transformer(how_to):
+    pytest.importorskip("transformers")
+    names = how_to("hugging_face_timm")
+    assert names["before"] > 0.9
+    assert names["after"][0] < 0.1 and names["after"][1] > 0.8
