@@ -187,5 +187,5 @@ def test_how_to_release_with_evidence(how_to, tmp_path):
 def test_how_to_use_a_transformer(how_to):
     pytest.importorskip("transformers")
     names = how_to("hugging_face_timm")
-    assert names["before"] > 0.9
+    assert names["before"][0] > 0.8
     assert names["after"][0] < 0.1 and names["after"][1] > 0.8
