@@ -1,10 +1,23 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
 # %% [markdown]
 # # 7. A hospital leaves
 #
-# Four hospitals have put their patients into one table, and a network was trained on it. One of them
-# leaves the project and wants its patients taken out. The data are a table with gaps and categories, so
-# that the network is the last step of a scikit-learn Pipeline. That makes forgetting a little harder
-# than it looks: not only the network has seen the rows.
+# Four hospitals have put their patients into one table, and a network was trained on it. One of
+# them leaves the project and wants its patients taken out. The data are a table with gaps and
+# categories, so that the network is the last step of a scikit-learn Pipeline. That makes forgetting
+# a little harder than it looks: not only the network has seen the rows.
 #
 # After this notebook you can
 #
@@ -46,9 +59,9 @@ torch.set_num_threads(1)
 # ## The data
 #
 # If the environment variable `SKLUNLEARN_DATA` names a folder with `heart_disease.csv` (UCI Heart
-# Disease: 13 features, `num`, `site`), we use it; `sklunlearn.datasets.fetch_heart_disease` downloads
-# the same data. Otherwise patients are generated, and one of their hospitals does not take one of the
-# measurements.
+# Disease: 13 features, `num`, `site`), we use it; `sklunlearn.datasets.fetch_heart_disease`
+# downloads the same data. Otherwise patients are generated, and one of their hospitals does not
+# take one of the measurements.
 
 # %%
 path = Path(os.environ.get("SKLUNLEARN_DATA", ""), "heart_disease.csv")
@@ -56,7 +69,8 @@ if path.is_file():
     table = pd.read_csv(path)
     sites, y = table["site"].to_numpy(), (table["num"] > 0).to_numpy().astype(int)
     X = table.drop(columns=["num", "site"])
-    X[["chol", "trestbps"]] = X[["chol", "trestbps"]].replace(0, np.nan)  # 0 was written for unknown
+    # Nobody alive has either: 0 was written for unknown.
+    X[["chol", "trestbps"]] = X[["chol", "trestbps"]].replace(0, np.nan)
     categories = ["cp", "restecg", "slope", "thal"]
     leaving, measured = "switzerland", "thalach"
     patients = np.arange(len(X))
@@ -82,7 +96,8 @@ X_train, X_test, y_train, y_test = X[train], X[~train], y[train], y[~train]
 forget = forget_mask(metadata=pd.DataFrame({"site": sites[train]}), query=f"site == '{leaving}'")
 of_site = sites[~train] == leaving
 
-pd.DataFrame({"site": sites, "diseased": y}).groupby("site")["diseased"].agg(["size", "mean"]).round(2)
+diseased = pd.DataFrame({"site": sites, "diseased": y}).groupby("site")["diseased"]
+diseased.agg(["size", "mean"]).round(2)
 
 # %% [markdown]
 # What is *not* known of a patient may tell where he was treated. Each line of the picture is a
@@ -100,9 +115,9 @@ plt.show()
 # %% [markdown]
 # ## A network behind a Pipeline
 #
-# Numbers are imputed and scaled, categories become columns of 0 and 1, and for each column an indicator
-# tells whether the value was missing. All indicators and categories are named in advance: otherwise
-# training without the hospital might give the network another number of inputs.
+# Numbers are imputed and scaled, categories become columns of 0 and 1, and for each column an
+# indicator tells whether the value was missing. All indicators and categories are named in advance:
+# otherwise training without the hospital might give the network another number of inputs.
 
 
 # %%
@@ -137,8 +152,8 @@ n_columns = make_preparation().fit_transform(X_train).shape[1]
 pipe = make_pipeline(make_preparation(), FunctionTransformer(np.float32), make_net(n_columns))
 
 # %% [markdown]
-# An unlearner takes the Pipeline as it takes a network. `fit` trains all of it; `unlearn` sends the rows
-# through the steps as they are and changes the network behind them.
+# An unlearner takes the Pipeline as it takes a network. `fit` trains all of it; `unlearn` sends the
+# rows through the steps as they are and changes the network behind them.
 
 # %%
 unlearner = DUCKUnlearner(pipe, random_state=0).fit(X_train, y_train)
@@ -160,8 +175,8 @@ report("retrained", retrained)
 # %% [markdown]
 # ## What the preprocessing has seen
 #
-# The fitted steps are in `preprocessing_`. In the retrained Pipeline they have been fitted again, without
-# the hospital. In the unlearned one they are as they were.
+# The fitted steps are in `preprocessing_`. In the retrained Pipeline they have been fitted again,
+# without the hospital. In the unlearned one they are as they were.
 
 
 # %%
@@ -177,14 +192,14 @@ moved = (constants(unlearner) - constants(retrained)) / constants(retrained)[["s
 moved.rename(columns=lambda name: f"Δ {name} / scale").round(3)
 
 # %% [markdown]
-# Some constants differ: they still hold something of the patients who left. How much? The mean $\mu$ of all
-# $n$ rows and the mean $\mu_r$ of the $n_r$ rows that stay are two numbers that a hospital may publish
-# without a thought.
+# Some constants differ: they still hold something of the patients who left. How much? The mean
+# $\mu$ of all $n$ rows and the mean $\mu_r$ of the $n_r$ rows that stay are two numbers that a
+# hospital may publish without a thought.
 #
 # ### Exercise 1: what two means tell
 #
-# Compute the mean of the rows that *left* from the two means and the two numbers of rows. (The sum of all
-# is $n\mu$.)
+# Compute the mean of the rows that *left* from the two means and the two numbers of rows. (The sum
+# of all is $n\mu$.)
 
 # %%
 n, n_retain = len(X_train), int((~forget).sum())
@@ -206,17 +221,18 @@ if mean_left is not ...:
 #
 # ## Three ways out
 #
-# 1. **Fit the steps again** without the rows. Then the old network gets other inputs than it was trained
-#    with, and must at least be fine-tuned; to be exact, it is to be retrained, which `RetrainUnlearner`
-#    does with the whole Pipeline.
-# 2. **Constants that no row has decided**: bounds from a handbook, or statistics of a group that will
-#    never ask to be forgotten. Then there is nothing to forget in these steps.
+# 1. **Fit the steps again** without the rows. Then the old network gets other inputs than it was
+#    trained with, and must at least be fine-tuned; to be exact, it is to be retrained, which
+#    `RetrainUnlearner` does with the whole Pipeline.
+# 2. **Constants that no row has decided**: bounds from a handbook, or statistics of a group that
+#    will never ask to be forgotten. Then there is nothing to forget in these steps.
 # 3. **Live with it**, and say so: the steps hold a few averages of many rows. A matter of how many.
 #
 # ### Exercise 2: constants that stay
 #
-# Take the second way. Suppose that the first hospital of the table never leaves. Fit a preparation to its
-# training rows (`X_train[stays]`) alone; in a `FrozenEstimator` it is then a step that nobody fits again.
+# Take the second way. Suppose that the first hospital of the table never leaves. Fit a preparation
+# to its training rows (`X_train[stays]`) alone; in a `FrozenEstimator` it is then a step that
+# nobody fits again.
 
 # %%
 stays = sites[train] == sites[0] if sites[0] != leaving else sites[train] == sites[-1]
@@ -229,9 +245,7 @@ if reference is not ...:
     )
     original_fixed = DUCKUnlearner(fixed, random_state=0).fit(X_train, y_train)
     retrained_fixed = RetrainUnlearner(fixed, random_state=1).fit(X_train, y_train, forget=forget)
-    same = [
-        model.preprocessing_.transform(X_test) for model in (original_fixed, retrained_fixed)
-    ]
+    same = [model.preprocessing_.transform(X_test) for model in (original_fixed, retrained_fixed)]
     np.testing.assert_array_equal(*same)
     print("The steps are the same with and without the hospital: nothing to forget in them.")
     original_fixed.unlearn(X_train, y_train, forget=forget)
@@ -241,9 +255,9 @@ if reference is not ...:
 # %% [markdown]
 # ## Several methods
 #
-# `compare_unlearners` takes Pipelines as well. For each of three seeds, one Pipeline is trained and one is
-# retrained, steps included. All methods start from the first. The test rows are those of the other
-# hospitals: it is they who must not pay.
+# `compare_unlearners` takes Pipelines as well. For each of three seeds, one Pipeline is trained and
+# one is retrained, steps included. All methods start from the first. The test rows are those of the
+# other hospitals: it is they who must not pay.
 
 # %%
 methods = {
@@ -282,17 +296,19 @@ axes[0].invert_yaxis()
 plt.show()
 
 # %% [markdown]
-# Each point is a seed; the grey band is the range of the retrained networks. The aim for a hospital is *not*
-# an accuracy of zero: its patients are people like others, and a network that never saw them knows
-# something of them. A method that falls far below the band makes these patients recognisable by how wrong
-# it is about them.
+# Each point is a seed; the grey band is the range of the retrained networks. The aim for a hospital
+# is *not* an accuracy of zero: its patients are people like others, and a network that never saw
+# them knows something of them. A method that falls far below the band makes these patients
+# recognisable by how wrong it is about them.
 #
-# Note that the accuracy of retraining is known here because we retrained. In earnest that is what one wants to save.
+# Note that the accuracy of retraining is known here because we retrained. In earnest that is what
+# one wants to save.
 #
 # ## What we have learnt
 #
 # - A Pipeline is unlearned behind its steps; `RetrainUnlearner` fits the steps again.
-# - Imputers, scalers, encoders and feature selection have seen the rows. Two versions of an average give away the
-#   average of what lies between.
+# - Imputers, scalers, encoders and feature selection have seen the rows. Two versions of an average
+#   give away the average of what lies between.
 # - Constants that come from elsewhere have nothing to forget.
-# - What is right for a hospital is what retraining does, and three retrained networks tell how well that is known.
+# - What is right for a hospital is what retraining does, and three retrained networks tell how well
+#   that is known.

@@ -1,9 +1,23 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
 # %% [markdown]
 # # 8. Composing models
 #
-# One run forgets well and damages the rest; another keeps the rest and forgets little. Must we choose?
-# Networks that come from the same original can be put together: layers of one on layers of another,
-# a mean of the weights, a point on the line between them, a vote. None of it needs training.
+# One run forgets well and damages the rest; another keeps the rest and forgets little. Must we
+# choose? Networks that come from the same original can be put together: layers of one on layers of
+# another, a mean of the weights, a point on the line between them, a vote. None of it needs
+# training.
 #
 # After this notebook you can
 #
@@ -13,6 +27,8 @@
 # - name two conditions under which it is not.
 
 # %%
+import warnings
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -50,8 +66,8 @@ def accuracies(model):
 
 
 # %% [markdown]
-# There are three sets of rows, not two: some compositions choose among candidates, and what is chosen
-# by rows is flattered by them. They choose by validation rows, we judge by test rows.
+# There are three sets of rows, not two: some compositions choose among candidates, and what is
+# chosen by rows is flattered by them. They choose by validation rows, we judge by test rows.
 #
 # ## Two members
 #
@@ -98,9 +114,9 @@ plt.show()
 # %% [markdown]
 # ### Exercise 1
 #
-# Choose the point yourself: among those that know at most 1% of the forgotten class, the one with the
-# best accuracy on the others. (A column of a DataFrame is `path["alpha"]`; `path.loc[mask]` takes rows,
-# and `idxmax()` gives the index of the largest value of a column.)
+# Choose the point yourself: among those that know at most 1% of the forgotten class, the one with
+# the best accuracy on the others. (A column of a DataFrame is `path["alpha"]`; `path.loc[mask]`
+# takes rows, and `idxmax()` gives the index of the largest value of a column.)
 
 # %%
 forgotten = path.loc[path["forget_accuracy"] <= 0.01]
@@ -147,12 +163,12 @@ axes[0].invert_yaxis()
 plt.show()
 
 # %% [markdown]
-# The dotted line is the retrained network. With its default weights task arithmetic *is* the average;
-# it becomes another thing with other weights, as we shall see below.
+# The dotted line is the retrained network. With its default weights task arithmetic *is* the
+# average; it becomes another thing with other weights, as we shall see below.
 #
 # A *vote* averages probabilities, so that a member that still knows the class brings it back. A
-# *graft* puts the last layers of "forgets" on the first ones of "retains"; `donors_` says whose they
-# are. The head was trained with other features than those that it is given now.
+# *graft* puts the last layers of "forgets" on the first ones of "retains"; `donors_` says whose
+# they are. The head was trained with other features than those that it is given now.
 
 # %%
 graft = compositions["graft"]
@@ -181,8 +197,8 @@ if average is not ...:
 # ## Two requests, one network
 #
 # Two people asked at different times, and each request was answered from the same original. The
-# *task vector* of a run is what it changed, $\tau = \theta - \theta_0$. With weights of 1 all of both
-# changes are added to the original.
+# *task vector* of a run is what it changed, $\tau = \theta - \theta_0$. With weights of 1 all of
+# both changes are added to the original.
 
 # %%
 net = composed.fitted_
@@ -214,8 +230,6 @@ for name, model in {**both.named_estimators_, "both": both}.items():
 # notices that their embeddings do not agree, and warns.
 
 # %%
-import warnings
-
 stranger = FineTuneUnlearner(random_state=7).fit(X_train, y_train, forget=forget)
 strangers = [("own", FrozenEstimator(composed.named_estimators_["retains"]))]
 strangers += [("stranger", FrozenEstimator(stranger))]
@@ -227,14 +241,15 @@ for name, model in {**mean.named_estimators_, "average": mean}.items():
     print(f"{name:10} accuracy on the other classes {accuracies(model)[1]:.3f}")
 
 # %% [markdown]
-# A `"vote"` needs no agreement of weights, and works with strangers; its price is that both networks
-# are kept and run.
+# A `"vote"` needs no agreement of weights, and works with strangers; its price is that both
+# networks are kept and run.
 #
 # ## What we have learnt
 #
-# - Compositions cost milliseconds. Whether they help is a matter of the members; look, do not assume.
-# - Here the point on the line beats both members, and the graft loses. That is one class, one split and
-#   one seed.
+# - Compositions cost milliseconds. Whether they help is a matter of the members; look, do not
+#   assume.
+# - Here the point on the line beats both members, and the graft loses. That is one class, one split
+#   and one seed.
 # - Members must come from one original; and what chooses must not be what judges.
 # - Forgetting one class in the head does not forget it in the encoder, so that a graft or a later
 #   fine-tuning may bring it back. Look at `scores_`, and at the probe of notebook 5.

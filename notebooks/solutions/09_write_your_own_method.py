@@ -1,10 +1,23 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
 # %% [markdown]
 # # 9. Write your own method
 #
 # A method of unlearning is an idea about one step: what should the network learn from a row that it
 # is to forget? In this notebook you write that idea down in some thirty lines, and let the library
-# do what all methods have in common: batches, the training loop, labels, records, the way back after
-# a failure.
+# do what all methods have in common: batches, the training loop, labels, records, the way back
+# after a failure.
 #
 # After this notebook you can
 #
@@ -41,9 +54,7 @@ from sklunlearn.inspection import ForgettingCurveDisplay, TradeoffDisplay
 torch.set_num_threads(1)
 
 X, y = load_digits(return_X_y=True)
-X_train, X_test, y_train, y_test = train_test_split(
-    X, y, test_size=0.3, stratify=y, random_state=0
-)
+X_train, X_test, y_train, y_test = train_test_split(X, y, test_size=0.3, stratify=y, random_state=0)
 forget = y_train == 3
 
 # %% [markdown]
@@ -55,8 +66,8 @@ forget = y_train == 3
 #
 # $$\ell(x, y) = \max\Bigl(0,\; z_y - \max_{k \neq y} z_k + m\Bigr),$$
 #
-# which is zero as soon as some other class leads by the margin $m$. The rows to retain are practised
-# beside it by the cross-entropy, as in most methods.
+# which is zero as soon as some other class leads by the margin $m$. The rows to retain are
+# practised beside it by the cross-entropy, as in most methods.
 #
 # Let us try the formula on paper before we put it into a class: three rows of the same class, which
 # wins clearly, wins narrowly, and loses by more than $m = 1$.
@@ -81,13 +92,13 @@ margin_loss(logits, torch.tensor([0, 0, 0]), margin=1.0)
 # `GradientUnlearner` asks for one hook, `_loss(module, forget, retain)`. Both batches have `logits`
 # and `y`; `retain` is `None` where no retain rows take part. What `_loss` returns is descended.
 #
-# The constructor follows scikit-learn's rules: every parameter by name, stored as it is, no work and
-# no `**kwargs`, as `get_params` and `clone` read its signature. It need not repeat all parameters of
-# the base class: those that are left out keep the defaults that the base class gives them. What
-# values are allowed is written in `_parameter_constraints`, and checked by `fit`.
+# The constructor follows scikit-learn's rules: every parameter by name, stored as it is, no work
+# and no `**kwargs`, as `get_params` and `clone` read its signature. It need not repeat all
+# parameters of the base class: those that are left out keep the defaults that the base class gives
+# them. What values are allowed is written in `_parameter_constraints`, and checked by `fit`.
 #
-# The base class's own default, SGD with momentum, would carry the weights on after the hinge is
-# at zero; Adam with a small rate stops sooner. Try the other one later: it is one argument.
+# The base class's own default, SGD with momentum, would carry the weights on after the hinge is at
+# zero; Adam with a small rate stops sooner. Try the other one later: it is one argument.
 
 
 # %%
@@ -151,13 +162,11 @@ plt.show()
 # %% [markdown]
 # ## The checks of scikit-learn
 #
-# `check_estimator` tries an estimator with data of many kinds: lists, float32, text labels, one row,
-# missing values, wrong shapes. It tells what was passed, skipped or failed.
+# `check_estimator` tries an estimator with data of many kinds: lists, float32, text labels, one
+# row, missing values, wrong shapes. It tells what was passed, skipped or failed.
 
 # %%
-results = check_estimator(
-    MarginUnlearner(max_epochs=2, random_state=0), on_skip=None, on_fail=None
-)
+results = check_estimator(MarginUnlearner(max_epochs=2, random_state=0), on_skip=None, on_fail=None)
 for status in ("passed", "skipped", "failed"):
     names = [check["check_name"] for check in results if check["status"] == status]
     print(status, len(names), names if status != "passed" else "")
@@ -165,8 +174,8 @@ for status in ("passed", "skipped", "failed"):
 # %% [markdown]
 # ## The contract of an unlearner
 #
-# scikit-learn knows nothing of forgetting. The library's own tests hold each method to a longer list;
-# here are five of its promises, each a few lines:
+# scikit-learn knows nothing of forgetting. The library's own tests hold each method to a longer
+# list; here are five of its promises, each a few lines:
 #
 # 1. The same seed gives the same model.
 # 2. A network in a `FrozenEstimator` is never changed.
@@ -213,10 +222,10 @@ check_contract(MarginUnlearner(max_epochs=2, random_state=0), X_train, y_train, 
 #
 # ## Exercise 1: another idea
 #
-# "A network that knows nothing of a row gives all classes the same probability." The *uniform target*
-# makes a loss of that: the cross-entropy of the predicted probabilities $p$ with the uniform
-# distribution over $K$ classes, $-\frac{1}{K}\sum_k \log p_k$, averaged over the rows. Fill in the
-# blank. What is the loss of a network that does say the same of all classes?
+# "A network that knows nothing of a row gives all classes the same probability." The *uniform
+# target* makes a loss of that: the cross-entropy of the predicted probabilities $p$ with the
+# uniform distribution over $K$ classes, $-\frac{1}{K}\sum_k \log p_k$, averaged over the rows. Fill
+# in the blank. What is the loss of a network that does say the same of all classes?
 
 
 # %%
@@ -234,7 +243,8 @@ if answer is not ...:
     print("Right: log K is the lowest value, and reached by equal logits only.")
 
 # %% [markdown]
-# The class around it is as short as the sentence. (As long as the blank is empty, it uses the margin.)
+# The class around it is as short as the sentence. (As long as the blank is empty, it uses the
+# margin.)
 
 
 # %%
@@ -254,8 +264,8 @@ class UniformUnlearner(MarginUnlearner):
 # ## Side by side
 #
 # `compare_unlearners` trains one network for each seed, which all methods start from, and retrains
-# one without the rows. The row "retrained" is the yardstick: how far retrained networks are from each
-# other. A class was forgotten, so that an accuracy of 0 on its test rows is right.
+# one without the rows. The row "retrained" is the yardstick: how far retrained networks are from
+# each other. A class was forgotten, so that an accuracy of 0 on its test rows is right.
 
 # %%
 methods = {
@@ -275,9 +285,9 @@ table.round(3)
 # %% [markdown]
 # Read it by columns. A uniform target does not ask that another class wins: where all classes are
 # nearly equal, the old label may still be ahead by a little, and accuracy counts that in full. The
-# *Jensen-Shannon divergence* on the forget rows looks at the probabilities, and is harder to please:
-# it asks whether the network says of these rows what a retrained one would say. So what does a
-# retrained network say of threes, which it never saw?
+# *Jensen-Shannon divergence* on the forget rows looks at the probabilities, and is harder to
+# please: it asks whether the network says of these rows what a retrained one would say. So what
+# does a retrained network say of threes, which it never saw?
 
 # %%
 retrained = RetrainUnlearner(random_state=0).fit(X_train, y_train, forget=forget)
@@ -287,8 +297,8 @@ print("labels and how often:", dict(zip(labels.tolist(), counts.tolist(), strict
 print(f"probability of the label that is given, mean: {proba.max(axis=1).mean():.2f}")
 
 # %% [markdown]
-# It is sure of itself, and says nine or two or eight. To teach "I do not know", as the uniform target
-# does, is a policy that one may want, but it is not what retraining does.
+# It is sure of itself, and says nine or two or eight. To teach "I do not know", as the uniform
+# target does, is a policy that one may want, but it is not what retraining does.
 
 # %%
 display = TradeoffDisplay.from_frame(
@@ -314,9 +324,9 @@ plt.show()
 # %% [markdown]
 # ## Exercise 2: what does the margin do?
 #
-# With the margin at 0, a row is left alone as soon as another class ties. Unlearn with margins of 0, 1
-# and 10, and keep for each the mean probability that the network gives the label 3 on the forget rows
-# (`predict_proba(X_train[forget])[:, 3].mean()`).
+# With the margin at 0, a row is left alone as soon as another class ties. Unlearn with margins of
+# 0, 1 and 10, and keep for each the mean probability that the network gives the label 3 on the
+# forget rows (`predict_proba(X_train[forget])[:, 3].mean()`).
 
 # %%
 fitted = MarginUnlearner(random_state=0).fit(X_train, y_train).fitted_
@@ -324,8 +334,8 @@ probabilities = {}
 for margin in (0, 1, 10):
     member = MarginUnlearner(FrozenEstimator(fitted), margin=margin, random_state=0)
     member.fit(X_train, y_train).unlearn(X_train, y_train, forget=forget)
-    probabilities[margin] = member.predict_proba(X_train[forget])[:, 3].mean()
-probabilities
+    probabilities[margin] = float(member.predict_proba(X_train[forget])[:, 3].mean())
+print(probabilities)
 
 # %%
 if probabilities is not ...:
@@ -340,8 +350,8 @@ if probabilities is not ...:
     plt.show()
 
 # %% [markdown]
-# The margin is a dial between "another class just wins" and "this label is out of the question". Which
-# is right is not a matter of taste: it is what the retrained network says.
+# The margin is a dial between "another class just wins" and "this label is out of the question".
+# Which is right is not a matter of taste: it is what the retrained network says.
 #
 # ## What we have learnt
 #
