@@ -289,6 +289,10 @@ report.plot()
 plt.show()
 
 # %% [markdown]
+# "Not told apart by the figures of this report" speaks of *these* figures. The AUC within the
+# device, of exercise 2, is not among them; compare what it said of "ascent". A verdict is as good
+# as the questions that were asked.
+#
 # One figure for all methods: how far are the probabilities on the forget images from those of
 # retrained networks? The last line is how far these are from each other.
 
