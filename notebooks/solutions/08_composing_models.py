@@ -236,7 +236,8 @@ strangers += [("stranger", FrozenEstimator(stranger))]
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     mean = ComposedUnlearner(strangers, method="average").fit(X_train, y_train, forget=forget)
-print(caught[-1].message)
+for warning in caught:
+    print(warning.message)
 for name, model in {**mean.named_estimators_, "average": mean}.items():
     print(f"{name:10} accuracy on the other classes {accuracies(model)[1]:.3f}")
 
