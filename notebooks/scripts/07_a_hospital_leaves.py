@@ -1,16 +1,3 @@
-# ---
-# jupyter:
-#   jupytext:
-#     formats: ipynb,py:percent
-#     text_representation:
-#       extension: .py
-#       format_name: percent
-#   kernelspec:
-#     display_name: Python 3
-#     language: python
-#     name: python3
-# ---
-
 # %% [markdown]
 # # 7. A hospital leaves
 #
@@ -25,6 +12,8 @@
 # - find what the steps before the network still know of forgotten rows;
 # - choose between retraining the Pipeline, fixing its constants, and living with it;
 # - compare several methods for this request with retraining.
+#
+# Time: 40 minutes.
 
 # %%
 import os
@@ -205,6 +194,8 @@ moved.rename(columns=lambda name: f"Δ {name} / scale").round(3)
 n, n_retain = len(X_train), int((~forget).sum())
 mean_all = constants(unlearner).loc[measured, "mean"]
 mean_retain = constants(retrained).loc[measured, "mean"]
+
+# %% tags=["answer"]
 mean_left = (n * mean_all - n_retain * mean_retain) / (n - n_retain)
 
 # %%
@@ -236,6 +227,8 @@ if mean_left is not ...:
 
 # %%
 stays = sites[train] == sites[0] if sites[0] != leaving else sites[train] == sites[-1]
+
+# %% tags=["answer"]
 reference = make_preparation().fit(X_train[stays])
 
 # %%

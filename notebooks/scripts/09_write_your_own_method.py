@@ -1,16 +1,3 @@
-# ---
-# jupyter:
-#   jupytext:
-#     formats: ipynb,py:percent
-#     text_representation:
-#       extension: .py
-#       format_name: percent
-#   kernelspec:
-#     display_name: Python 3
-#     language: python
-#     name: python3
-# ---
-
 # %% [markdown]
 # # 9. Write your own method
 #
@@ -25,6 +12,8 @@
 # - give it a parameter of its own that behaves as scikit-learn's do;
 # - run scikit-learn's checks on it, and a contract that every unlearner should keep;
 # - compare it with other methods without fooling yourself.
+#
+# Time: 60 minutes.
 
 # %%
 import pickle
@@ -228,16 +217,15 @@ check_contract(MarginUnlearner(max_epochs=2, random_state=0), X_train, y_train, 
 # in the blank. What is the loss of a network that does say the same of all classes?
 
 
-# %%
+# %% tags=["answer"]
 def uniform_loss(logits):
     """Mean cross-entropy with the uniform distribution."""
-    loss = -logits.log_softmax(dim=1).mean()
-    return loss
+    return -logits.log_softmax(dim=1).mean()
 
 
 # %%
 answer = uniform_loss(torch.zeros(4, 10))
-if answer is not ...:
+if answer is not None:
     torch.testing.assert_close(answer, torch.tensor(10.0).log())  # log K: its lowest value
     assert uniform_loss(torch.eye(10)) > answer
     print("Right: log K is the lowest value, and reached by equal logits only.")
@@ -253,7 +241,7 @@ class UniformUnlearner(MarginUnlearner):
 
     def _loss(self, module, forget, retain):
         loss = uniform_loss(forget.logits)
-        if loss is ...:
+        if loss is None:
             return super()._loss(module, forget, retain)
         if retain is not None:
             loss = loss + self.retain_weight * cross_entropy(retain.logits, retain.y)
@@ -330,16 +318,20 @@ plt.show()
 
 # %%
 fitted = MarginUnlearner(random_state=0).fit(X_train, y_train).fitted_
-probabilities = {}
-for margin in (0, 1, 10):
+
+
+# %% tags=["answer"]
+def forgotten_probability(margin):
+    """Mean probability of the label 3 on the forget rows, after unlearning from `fitted`."""
     member = MarginUnlearner(FrozenEstimator(fitted), margin=margin, random_state=0)
     member.fit(X_train, y_train).unlearn(X_train, y_train, forget=forget)
-    probabilities[margin] = float(member.predict_proba(X_train[forget])[:, 3].mean())
-print(probabilities)
+    return float(member.predict_proba(X_train[forget])[:, 3].mean())
+
 
 # %%
-if probabilities is not ...:
-    assert list(probabilities) == [0, 1, 10]
+probabilities = {margin: forgotten_probability(margin) for margin in (0, 1, 10)}
+if probabilities[0] is not None:
+    print(probabilities)
     assert probabilities[0] > probabilities[1] > probabilities[10]
     plt.figure(figsize=(4.5, 3), layout="constrained")
     names = [str(margin) for margin in probabilities]

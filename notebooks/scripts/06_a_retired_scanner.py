@@ -1,16 +1,3 @@
-# ---
-# jupyter:
-#   jupytext:
-#     formats: ipynb,py:percent
-#     text_representation:
-#       extension: .py
-#       format_name: percent
-#   kernelspec:
-#     display_name: Python 3
-#     language: python
-#     name: python3
-# ---
-
 # %% [markdown]
 # # 6. A retired scanner
 #
@@ -24,6 +11,8 @@
 # - find out whether a device can be recognised, and what it is confounded with;
 # - use several retrained networks as a reference, and their differences as a yardstick;
 # - judge per device, and say what may *not* be concluded.
+#
+# Time: 45 minutes.
 
 # %%
 import os
@@ -131,7 +120,7 @@ print(f"{forget.sum()} of {len(forget)} training images, {forget_test.sum()} of 
 # whose `label` is
 # 1. (`retired` is a Python variable: an f-string puts it into the text, as above.)
 
-# %%
+# %% tags=["answer"]
 query = f"device == '{retired}' and label == 1"
 
 # %%
@@ -251,6 +240,8 @@ plt.show()
 # %%
 of_retired = scores[scores["device"] == retired].set_index("model")
 aucs = np.array([of_retired.loc[f"retrained {i}", "AUC"] for i in (1, 2, 3)])
+
+# %% tags=["answer"]
 yardstick = max(abs(aucs[i] - np.delete(aucs, i).mean()) for i in range(3))
 
 # %%

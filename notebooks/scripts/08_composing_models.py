@@ -1,16 +1,3 @@
-# ---
-# jupyter:
-#   jupytext:
-#     formats: ipynb,py:percent
-#     text_representation:
-#       extension: .py
-#       format_name: percent
-#   kernelspec:
-#     display_name: Python 3
-#     language: python
-#     name: python3
-# ---
-
 # %% [markdown]
 # # 8. Composing models
 #
@@ -25,6 +12,8 @@
 # - say what grafting, averaging, interpolating and voting do to the weights;
 # - see in a picture whether a composition is better than its members;
 # - name two conditions under which it is not.
+#
+# Time: 40 minutes.
 
 # %%
 import warnings
@@ -118,7 +107,7 @@ plt.show()
 # the best accuracy on the others. (A column of a DataFrame is `path["alpha"]`; `path.loc[mask]`
 # takes rows, and `idxmax()` gives the index of the largest value of a column.)
 
-# %%
+# %% tags=["answer"]
 forgotten = path.loc[path["forget_accuracy"] <= 0.01]
 chosen_alpha = forgotten.loc[forgotten["retain_accuracy"].idxmax(), "alpha"]
 
@@ -183,6 +172,8 @@ print("similarity of the embeddings:", graft.compatibility_["embedding_similarit
 
 # %%
 states = [member.net_.module_.state_dict() for member in composed.named_estimators_.values()]
+
+# %% tags=["answer"]
 average = {key: (states[0][key] + states[1][key]) / 2 for key in states[0]}
 
 # %%

@@ -1,16 +1,3 @@
-# ---
-# jupyter:
-#   jupytext:
-#     formats: ipynb,py:percent
-#     text_representation:
-#       extension: .py
-#       format_name: percent
-#   kernelspec:
-#     display_name: Python 3
-#     language: python
-#     name: python3
-# ---
-
 # %% [markdown]
 # # 10. A small study
 #
@@ -24,6 +11,8 @@
 # - put intervals on means, and compare methods *in pairs*, seed by seed;
 # - correct for the number of comparisons;
 # - show with numbers what tuning on the rows that are shown is worth.
+#
+# Time: 60 minutes.
 
 # %%
 import matplotlib.pyplot as plt
@@ -148,6 +137,8 @@ plt.show()
 
 # %%
 wide = frame.pivot(index="seed", columns="method", values="js_forget")
+
+# %% tags=["answer"]
 difference = wide["ascent"] - wide["DUCK"]
 interval = t_interval(difference)
 
@@ -169,21 +160,20 @@ if interval is not ...:
 #
 # ### Exercise 2: Holm's correction
 #
-# `p` is sorted. Compute `factors`, the $m, m-1, \dots, 1$ that the p-values are multiplied by.
+# Write `holm`. It is given sorted p-values; `np.arange(m, 0, -1)` makes the factors, and
+# `np.maximum.accumulate` sees to it that no value is lower than one before it.
 
 
-# %%
+# %% tags=["answer"]
 def holm(p):
     """Corrected p-values, of sorted ones."""
     factors = np.arange(len(p), 0, -1)
-    if factors is ...:
-        return factors
     return np.minimum(np.maximum.accumulate(p * factors), 1)
 
 
 # %%
 answer = holm(np.array([0.01, 0.02, 0.03]))
-if answer is not ...:
+if answer is not None:
     np.testing.assert_allclose(answer, [0.03, 0.04, 0.04])
     print("Right.")
 
@@ -196,7 +186,7 @@ for i, one in enumerate(methods):
         pairs.append((f"{one} - {other}", mean, low, high, p))
 pairs = pd.DataFrame(pairs, columns=["pair", "difference", "low", "high", "p"]).sort_values("p")
 corrected = holm(pairs["p"].to_numpy())
-if corrected is not ...:
+if corrected is not None:
     pairs["p, Holm"] = corrected
 pairs.round(4)
 
