@@ -167,7 +167,8 @@ class ComposedUnlearner(BaseComposition):
 
     References
     ----------
-    .. [1] Z. Nahass et al. (2025). arXiv:2505.21872.
+    .. [1] G. R. Nahass, Z. Wang, H. Rashid et al. (2025). Targeted Unlearning Using Perturbed
+       Sign Gradient Methods With Applications On Medical Images. arXiv:2505.21872.
     .. [2] M. Wortsman, G. Ilharco, S. Y. Gadre et al. (2022). Model Soups: Averaging Weights of
        Multiple Fine-Tuned Models Improves Accuracy without Increasing Inference Time. ICML.
     .. [3] G. Ilharco, M. T. Ribeiro, M. Wortsman et al. (2023). Editing Models with Task

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from sklearn.utils._param_validation import Interval
 from skorch.callbacks import GradientNormClipping
-from tqdm.auto import trange
 
 from sklunlearn._checkpoints import run_stage
 from sklunlearn._data import Rows, on_device
@@ -24,6 +23,7 @@ from sklunlearn._nets import (
     stopped_by_callback,
 )
 from sklunlearn._positions import others
+from sklunlearn._progress import trange
 from sklunlearn._steps import StepBatches
 from sklunlearn._training import transform
 from sklunlearn.base import BaseUnlearner

@@ -3,8 +3,8 @@
 from joblib import effective_n_jobs
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, ParameterGrid
-from tqdm.auto import tqdm
 
+from sklunlearn._progress import tqdm
 from sklunlearn.base import BaseUnlearner
 
 __all__ = ["Candidates", "check_candidates", "memory_paths"]

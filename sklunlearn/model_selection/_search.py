@@ -232,7 +232,9 @@ class TradeoffSearchCV(GridSearchCV):
             stack.enter_context(recoverable(X, y, forget, *itertools.chain(*splits)))
             scorers = self._make_scorers(splits, y, forget)
             estimator = clone(self.estimator)
-            unset = [path for path in paths if estimator.get_params()[path] is None]
+            params = estimator.get_params()
+            # A method of the user's own may not name `memory` among its parameters.
+            unset = [path for path in paths if params.get(path, path) is None]
             estimator.set_params(**dict.fromkeys(unset, memory))
             if unset and isinstance(memory, NetworkCache):
                 memory.warn_if_unseen(n_jobs)

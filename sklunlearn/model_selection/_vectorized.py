@@ -14,8 +14,8 @@ from sklearn.model_selection._validation import (
 from sklearn.utils import _safe_indexing
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _check_method_params
-from tqdm.auto import tqdm
 
+from sklunlearn._progress import tqdm
 from sklunlearn._stackable import NotStackable, check_stackable, stackable_params
 from sklunlearn._stacked import unlearn_stacked
 from sklunlearn._validation import check_X_y, encode_labels

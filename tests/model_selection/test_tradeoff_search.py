@@ -241,6 +241,19 @@ def test_the_network_is_trained_once_a_fold(net, trainings, X, y, forget):
     assert not left, "the temporary folder is removed"
 
 
+def test_a_method_that_has_no_memory_trains_its_network_for_every_candidate(net, trainings, X, y):
+    class Small(NegGradUnlearner):
+        def __init__(self, estimator=None, *, lr=0.01, random_state=None):
+            super().__init__(estimator, lr=lr, max_epochs=1, random_state=random_state)
+
+    grid = {"lr": [1e-6, 0.02]}
+    search = TradeoffSearchCV(Small(net, random_state=0), grid, cv=3).fit(X, y, forget=(y == 0))
+    # In three folds the original and two candidates, and all rows at the end.
+    assert sorted(trainings()) == [50] * 9 + [75]
+    expected = TradeoffSearchCV(NegGradUnlearner(net, max_epochs=1, random_state=0), grid, cv=3)
+    np.testing.assert_array_equal(means(search), means(expected.fit(X, y, forget=(y == 0))))
+
+
 def test_with_two_workers_and_nested_parameters_in_a_pipeline(net, trainings, X, y, forget):
     grid = {"unlearn__lr": [0.02, 0.1], "unlearn__max_epochs": [2, 5]}
     pipeline = make_pipeline(StandardScaler(), NegGradUnlearner(net, random_state=0))
