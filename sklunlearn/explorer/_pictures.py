@@ -145,8 +145,11 @@ def _scatter(ax, source, mask, styles, plane=None):
     ax.set(xticks=[], yticks=[])
 
 
-def draw_forgotten(run, n_shown=6):
-    """Some forgotten images, where the boundary search takes them, and what the networks say."""
+def draw_forgotten(run, n_shown=6, n_columns=3):
+    """Some forgotten images, where the boundary search takes them, and what the networks say.
+
+    Several figures of a few columns, which a narrow page puts below each other.
+    """
     source = run.source
     shown = np.flatnonzero(run.request.mask)[:n_shown]
     codes = np.searchsorted(source.classes, source.y)
@@ -155,23 +158,21 @@ def draw_forgotten(run, n_shown=6):
     if run.reference is not None:
         networks["retrained"] = run.reference
     said = {name: model.predict_proba(source.X[shown]) for name, model in networks.items()}
-    figure = _figure(1.55 * len(shown) + 0.3, 4.6)
+    figures = []
     for i, row in enumerate(shown):
-        words = "\n".join(
-            f"{name[:4]}.: {source.classes[p[i].argmax()]} {p[i].max():.2f}"
-            for name, p in said.items()
-        )
-        for j, (X, title) in enumerate(
-            [
-                (source.X[row], f"row {row}: {source.y[row]}"),
-                (points.X[i], f"to {source.classes[points.codes[i]]}"),
-            ]
-        ):
-            ax = figure.add_subplot(2, len(shown), j * len(shown) + i + 1)
-            _show(ax, X)
-            ax.set_title(title, fontsize=9)
-        ax.set_xlabel(words, fontsize=8.5, color=_INK)
-    return figure
+        k = i % n_columns
+        if k == 0:
+            figure = _figure(4.2, 4.1)
+            figures.append(figure)
+            grid = figure.add_gridspec(2, n_columns)
+        upper, lower = (figure.add_subplot(grid[j, k]) for j in (0, 1))
+        _show(upper, source.X[row])
+        upper.set_title(f"row {row}: {source.y[row]}", fontsize=10)
+        _show(lower, points.X[i])
+        lower.set_title(f"boundary to {source.classes[points.codes[i]]}", fontsize=10)
+        words = [f"{n}: {source.classes[p[i].argmax()]} {p[i].max():.2f}" for n, p in said.items()]
+        lower.set_xlabel("\n".join(words), fontsize=9, color=_INK)
+    return figures
 
 
 def _show(ax, X):
@@ -195,8 +196,9 @@ def draw_front(runs, chosen=None):
         if points:
             ax.plot(*points[-1], marker, ms=11, color=color, label=model, ls="")
     ax.set(xlabel="forget accuracy", ylabel="test accuracy", xlim=(-0.05, 1.05))
+    ax.margins(y=0.15)
     if ax.get_legend_handles_labels()[0]:
-        ax.legend(loc="best")
+        figure.legend(loc="outside upper center", ncols=2, frameon=False)
     return figure
 
 

@@ -290,7 +290,13 @@ def test_pictures():
 def test_forgotten_images(lab):
     session = Session(lab)
     run = finish(session.start("NegGradUnlearner", {"max_epochs": "1"}))
-    assert len(_pictures.draw_forgotten(run, 3).axes) == 6
+    figures = _pictures.draw_forgotten(run, 4)
+    assert [len(figure.axes) for figure in figures] == [6, 2]
+    first = int(np.flatnonzero(run.request.mask)[0])
+    assert figures[0].axes[0].get_title() == f"row {first}: 9"
+    said = run.unlearner.predict_proba(run.source.X[[first]])[0]
+    word = f"unlearned: {run.source.classes[said.argmax()]} {said.max():.2f}"
+    assert word in figures[0].axes[1].get_xlabel()
 
 
 def test_job_keeps_no_work():
