@@ -144,7 +144,9 @@ class _Builder:
             )
             self.rows = gr.Textbox(label="Rows", info="Numbers and ranges, such as 3, 17, 20-40.")
         self.method = gr.Dropdown(label="Method", interactive=True, elem_id="method")
-        self.knobs = []
+        # Which method the boxes are for: who is quick sends the boxes of the method before.
+        self.boxes_of = gr.Textbox(visible="hidden")
+        self.knobs = [self.boxes_of]
         for i in range(_N_IN_FRONT):
             self.knobs.append(gr.Textbox(visible=False, interactive=True, elem_id=f"knob{i}"))
         with gr.Accordion("More parameters", open=False):
@@ -247,7 +249,7 @@ class _Builder:
         try:
             page.take_data(None, path)
         except EXPECTED as error:
-            n_others = 4 + _N_KNOBS + 1
+            n_others = 4 + 1 + _N_KNOBS + 1
             return [status(str(error), error=True), *[gr.skip()] * n_others]
         finally:
             Path(path).unlink(missing_ok=True)  # it is in memory now
@@ -270,15 +272,15 @@ class _Builder:
 
     def _ask(self, page, method, how, label, query, rows):
         if (how == _QUERY and not query.strip()) or (how == _ROWS and not rows.strip()):
-            return [gr.skip()] * (2 + _N_KNOBS)
+            return [gr.skip()] * (3 + _N_KNOBS)
         try:
             text = page.ask(how, label, query, rows)
         except EXPECTED as error:
-            return [status(str(error), error=True), *[gr.skip()] * (1 + _N_KNOBS)]
+            return [status(str(error), error=True), *[gr.skip()] * (2 + _N_KNOBS)]
         if method in page.session.methods:
             names = [name.removesuffix("Unlearner") for name in page.session.methods]
             pairs = list(zip(names, page.session.methods, strict=True))
-            return [status(text), gr.update(choices=pairs), *[gr.skip()] * _N_KNOBS]
+            return [status(text), gr.update(choices=pairs), *[gr.skip()] * (1 + _N_KNOBS)]
         return [status(text), _methods(page), *_knobs(page, None)]
 
     def _pick(self, page, event: gr.SelectData):
@@ -288,11 +290,12 @@ class _Builder:
     def _show_knobs(self, page, method):
         return _knobs(page, method)
 
-    async def _unlearn(self, page, method, how, label, query, rows, *texts):
+    async def _unlearn(self, page, method, how, label, query, rows, boxes_of, *texts):
         def begin():
             page.ask(how, label, query, rows)
             known = page.session.methods.get(method)
-            names = [] if known is None else [knob.name for knob in knobs_of(known)]
+            fresh = known is not None and method == boxes_of
+            names = [knob.name for knob in knobs_of(known)] if fresh else []
             # There may be more knobs than boxes, or fewer.
             return page.session.start(method, dict(zip(names, texts, strict=False)))
 
@@ -371,7 +374,8 @@ def _knobs(page, method):
         gr.update(label=k.name, info=k.sentence, value=_written(k.default), visible=True)
         for k in knobs
     ]
-    return updates + [gr.update(visible=False, value="")] * (_N_KNOBS - len(knobs))
+    unused = [gr.update(visible=False, value="")] * (_N_KNOBS - len(knobs))
+    return [method.__name__, *updates, *unused]
 
 
 def _written(default):
