@@ -135,8 +135,10 @@ class _Builder:
             label="Query", placeholder="device == 'scanner_0' and year < 2012", visible=False
         )
         with gr.Column(visible=False) as self.picking:
+            gr.Markdown("Click rows to mark them, click again to put them back.")
             self.sheet = gr.Image(
-                label="Pick rows: click to mark, click again to put back",
+                label="Rows to pick from",
+                show_label=False,
                 interactive=False,
                 format="png",
                 buttons=[],

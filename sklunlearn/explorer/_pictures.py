@@ -185,11 +185,14 @@ def draw_front(runs, chosen=None):
     """Forget against test accuracy of each run, the original and the retrained network."""
     figure = _figure(5.2, 3.6)
     ax = figure.add_subplot()
+    numbers = {}
     for run in runs:
         x, y = _point(run, "unlearned")
+        numbers.setdefault((x, y), []).append(str(run.number))
         is_chosen = run is chosen
         ax.plot(x, y, "o", ms=11 if is_chosen else 7, color=_RED if is_chosen else _BLUE)
-        ax.annotate(str(run.number), (x, y), xytext=(6, 5), textcoords="offset points")
+    for point, those in numbers.items():
+        ax.annotate(", ".join(those), point, xytext=(7, 6), textcoords="offset points")
     for model, color, marker in (("original", _QUIET, "X"), ("retrained", _GREEN, "*")):
         points = [_point(run, model) for run in runs]
         points = [point for point in points if point is not None]
