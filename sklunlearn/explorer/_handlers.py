@@ -1,0 +1,176 @@
+"""What happens when something is pressed; values of the page go in and come out.
+
+Nothing here knows Gradio but for the names of the parts of the page.
+"""
+
+import asyncio
+import tempfile
+from html import escape
+from pathlib import Path
+
+from sklunlearn.explorer import _pictures
+from sklunlearn.explorer._code import code_of
+from sklunlearn.explorer._queue import RunStopped
+from sklunlearn.explorer._requests import ask_class, ask_query, ask_rows, parse_rows
+
+__all__ = ["EXPECTED", "Page", "save_model_file", "save_report", "watch_run"]
+
+# What the user's values can raise; the message is shown.
+EXPECTED = (ValueError, TypeError, ArithmeticError, RuntimeError, OSError)
+_POLL = 0.15  # seconds
+
+
+class Page:
+    """What one page shows: its session, the rows that are picked, and the run that is chosen."""
+
+    def __init__(self, session):
+        self.session = session
+        self.picked = set()
+        self.label = str(session.source.classes[0])
+        self.chosen = None
+
+    def take_data(self, name, path=None):
+        """Bundled data by name, or an uploaded file."""
+        if path is None:
+            self.session.choose(name)
+        else:
+            self.session.upload(path)
+        self.picked, self.chosen = set(), None
+        self.label = str(self.session.source.classes[0])
+
+    def ask(self, how, label, query, rows):
+        """Put the request that the page describes; says in one line what it is."""
+        source = self.session.source
+        if how == "class":
+            request = ask_class(source, label)
+        elif how == "metadata query":
+            request = ask_query(source, query)
+        else:
+            request = ask_rows(source, parse_rows(rows, len(source.y)))
+        if request.key != self.session.request.key or request.code != self.session.request.code:
+            self.session.ask(request)
+            self.chosen = None
+        return f"To forget: {request.title}, {request.mask.sum()} of {len(request.mask)} rows."
+
+    def toggle(self, x, y):
+        """Pick the row at a pixel, or put it back; all picked rows as a text."""
+        row = _pictures.row_at(self.session.source, self.label, x, y)
+        if row is not None:
+            self.picked ^= {row}
+        return ", ".join(map(str, sorted(self.picked)))
+
+    def close(self):
+        """The page is gone."""
+        self.session.close()
+        self.chosen = None
+
+
+def status(text, error=False):
+    """A line that screen readers speak."""
+    kind = "status error" if error else "status"
+    return f'<div class="{kind}" role="status" aria-live="polite">{escape(text)}</div>'
+
+
+async def watch_run(page, begin):
+    """Begin a run and follow it, then follow the retraining.
+
+    Parameters
+    ----------
+    page : Page
+        The page.
+    begin : callable
+        Starts the run; returns its Job.
+
+    Yields
+    ------
+    text : str
+        Where it stands.
+    history : list of dict or None
+        Progress so far.
+    run : Run or None
+        When it is there.
+    """
+    session, workshop = page.session, page.session.lab.workshop
+    job = begin()
+    async for text in _wait(job, workshop, "unlearning"):
+        yield text, [event for event in job.events if "epoch" in event], None
+    if job.error is not None:
+        raise job.error
+    run = page.chosen = job.result
+    if run.reference is None:
+        yield "Unlearned. A network is retrained without the rows ...", run.history, run
+        job = session.start_reference(run)
+        async for text in _wait(job, workshop, "retraining"):
+            yield f"Unlearned; {text}", None, None
+        if isinstance(job.error, RunStopped):
+            yield "Unlearned; the retraining was stopped.", None, run
+            return
+        if job.error is not None:
+            raise job.error
+    seconds = run.unlearner.unlearning_time_, run.reference.unlearning_time_
+    yield (
+        f"Done: unlearned in {seconds[0]:.2f} s, retrained in {seconds[1]:.2f} s.",
+        run.history,
+        run,
+    )
+
+
+async def _wait(job, workshop, doing):
+    last = None
+    while not job.done.is_set():
+        before = workshop.position(job)
+        events = list(job.events)
+        if before:
+            text = f"{before} run{'s' * (before > 1)} before yours ..."
+        elif events and "epoch" in events[-1]:
+            shares = [f"{k} accuracy {v:.2f}" for k, v in events[-1].items() if k != "epoch"]
+            text = f"{doing}: epoch {events[-1]['epoch']}, {', '.join(shares)}"
+        else:
+            text = f"{events[-1]['note'] if events else doing} ..."
+        if text != last:
+            last = text
+            yield text
+        await asyncio.sleep(_POLL)
+
+
+def save_report(run, folder):
+    """Write the HTML report of a run; its path."""
+    path = Path(tempfile.mkdtemp(dir=folder)) / f"unlearning-report-{run.number}.html"
+    run.report.to_html(path)
+    return str(path)
+
+
+def save_model_file(run, folder):
+    """Write the released model of a run; its path."""
+    from sklunlearn.persistence import save_model
+
+    path = Path(tempfile.mkdtemp(dir=folder)) / f"unlearned-{run.number}.safetensors"
+    save_model(run.unlearner.release(), path)
+    return str(path)
+
+
+def chosen_views(page, epoch=None):
+    """The table, pictures and code of the run that is chosen."""
+    run = page.chosen
+    if run is None:
+        return {"figures": "", "picture": "", "front": "", "code": "", "epochs": 1}
+    kind = run.source.kind
+    if kind == "points":
+        picture = _pictures.to_html(
+            _pictures.draw_regions(run, epoch),
+            "Decision regions of the original, the unlearned and the retrained network",
+        )
+    elif kind == "images":
+        text = "Forgotten images, their boundary points and what each network says of them"
+        drawn = [_pictures.to_html(figure, text) for figure in _pictures.draw_forgotten(run)]
+        picture = f'<div class="pictures">{"".join(drawn)}</div>'
+    else:
+        picture = ""
+    front = _pictures.draw_front(page.session.runs, run)
+    return {
+        "figures": _pictures.figures_table(run),
+        "picture": picture,
+        "front": _pictures.to_html(front, "Forget accuracy against test accuracy of each run"),
+        "code": code_of(run),
+        "epochs": max(1, len(run.frames)),
+    }
