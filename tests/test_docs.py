@@ -12,7 +12,8 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 # `unlearners` offers what `sklunlearn` offers.
 MODULES = (
     "attacks audit base compose datasets discovery domains embeddings exceptions gradient "
-    "inspection metrics model_selection networks persistence requests saliency search trainable utils"
+    "inspection metrics model_selection networks persistence requests saliency search trainable "
+    "utils"
 ).split()
 
 
