@@ -258,7 +258,7 @@ class _Reader:
             text = text.format("farther from those") + " than these are from each other"
             yield Finding("warning", f"{text} ({numbers}).")
         else:
-            text = text.format("about as far from those") + " as these are from each other"
+            text = text.format("not told apart from those") + ", which differ among themselves too"
             yield Finding("good", f"{text} ({numbers}).")
 
     def _membership(self):
