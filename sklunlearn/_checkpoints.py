@@ -16,6 +16,7 @@ from skorch.callbacks import Callback
 from sklunlearn._files import atomic_write
 from sklunlearn._run_key import key_of_run
 from sklunlearn._run_state import RunState, UnsaveableError, set_random_states
+from sklunlearn._stacklevel import users_stacklevel
 
 __all__ = ["check_repeatable", "checkpoints", "fit_stage", "run_stage"]
 
@@ -206,7 +207,7 @@ class _Stage(_NoStage):
                 f"No checkpoints of this run are written, as {error}, which has no form in a file "
                 "that is read without running code. Killed, the run starts from its beginning. "
                 "Keep what changes in numbers, strings, arrays, tensors, lists and dictionaries.",
-                stacklevel=2,
+                stacklevel=users_stacklevel(),
             )
 
 
@@ -242,7 +243,7 @@ class _Folder:
                     f"The checkpoints in {self.path} are of other runs, with other data, "
                     "parameters, seeds or versions: this one starts from its beginning. They are "
                     "left as they are; delete them if they are not needed any more.",
-                    stacklevel=2,
+                    stacklevel=users_stacklevel(),
                 )
             return None
         digest, payload = data[len(_MAGIC) :][:32], data[len(_MAGIC) + 32 :]
@@ -254,7 +255,7 @@ class _Folder:
         warnings.warn(
             f"The checkpoint {path} is damaged, or is none: its content does not have the digest "
             "that it states. The run starts from its beginning, and writes the file anew.",
-            stacklevel=2,
+            stacklevel=users_stacklevel(),
         )
         return None
 
@@ -268,7 +269,7 @@ class _Folder:
         except OSError as error:
             warnings.warn(
                 f"A checkpoint could not be written to {self.path}: {error}. The run goes on.",
-                stacklevel=2,
+                stacklevel=users_stacklevel(),
             )
 
     def clear(self):

@@ -15,6 +15,7 @@ from torch import nn
 from sklunlearn._encoding import import_skops
 from sklunlearn._known import known_objects
 from sklunlearn._seeding import isolated_random_state
+from sklunlearn._stacklevel import users_stacklevel
 from sklunlearn.base import BaseUnlearner
 
 __all__ = ["Decoder"]
@@ -220,7 +221,7 @@ def _available(device):
             f"The model was on the device {device!r}, which this machine does not have: it is put "
             "on the CPU.",
             UserWarning,
-            stacklevel=2,
+            stacklevel=users_stacklevel(),
         )
         return "cpu"
     return device

@@ -8,6 +8,7 @@ import torch
 from sklearn.frozen import FrozenEstimator
 
 from sklunlearn._nets import weights_digest
+from sklunlearn._stacklevel import users_stacklevel
 from sklunlearn._training import hash_of, split_pipeline
 from sklunlearn.base import BaseUnlearner
 from sklunlearn.embeddings import embed
@@ -181,5 +182,5 @@ def warn_if_dissimilar(similarity):
             f"{least:.2f} (see `compatibility_`): below {_LEAST_SIMILARITY}, layers of one hardly "
             "make sense of what layers of another give them. Unlearn with a smaller `lr`, or "
             "fine-tune with `finetune_epochs`.",
-            stacklevel=2,
+            stacklevel=users_stacklevel(),
         )

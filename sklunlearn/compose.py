@@ -28,6 +28,7 @@ from sklunlearn._members import (
 from sklunlearn._merge_rows import MergeRows, check_held_out
 from sklunlearn._nets import resume_training
 from sklunlearn._seeding import draw_seed
+from sklunlearn._stacklevel import users_stacklevel
 from sklunlearn._training import split_pipeline, transform
 from sklunlearn.base import BaseUnlearner
 from sklunlearn.saliency import SaliencyMask
@@ -397,7 +398,7 @@ class ComposedUnlearner(BaseComposition):
             warnings.warn(
                 "The members were made from networks with different weights: merged, they are "
                 "usually of no use. Fit one network and give it to all members, with `estimator`.",
-                stacklevel=2,
+                stacklevel=users_stacklevel(),
             )
         self.preprocessing_ = members[0].preprocessing_
         X = transform(self.preprocessing_, X)

@@ -1,8 +1,18 @@
 """Embeddings: what enters the head of a network."""
 
+import numpy as np
 import torch
+from sklearn.utils import check_array
+from sklearn.utils.validation import check_is_fitted
+from skorch import NeuralNet
+from torch.utils.data import Dataset
 
+from sklunlearn._data import Rows, is_memory_mapped
+from sklunlearn._ensemble import Ensemble
 from sklunlearn._nets import forward
+from sklunlearn._training import transform
+from sklunlearn._validation import check_X
+from sklunlearn.base import BaseUnlearner
 from sklunlearn.trainable import head_module
 
 __all__ = ["HeadInput", "class_centroids", "embed", "find_cut"]
@@ -100,10 +110,11 @@ def embed(net, rows, cut=None):
 
     Parameters
     ----------
-    net : skorch.NeuralNetClassifier
-        The network.
-    rows : sklunlearn._data.Rows
-        The rows.
+    net : BaseUnlearner or skorch.NeuralNetClassifier
+        A fitted unlearner, whose preprocessing the rows pass first, or a network.
+    rows : array-like of shape (n_samples, ...), torch.utils.data.Dataset or Rows
+        The rows: an array, tensor or DataFrame, or a Dataset yielding (x, y). Those of a network,
+        and `Rows` as methods get them, are taken as its module takes them.
     cut : str or None, default=None
         Name of the submodule whose input is the embedding; see :func:`find_cut`.
 
@@ -113,20 +124,25 @@ def embed(net, rows, cut=None):
 
     Raises
     ------
+    NotFittedError
+        If the unlearner or the network is not fitted.
+    TypeError
+        If `net` is neither.
     ValueError
-        If there is no such submodule, or the network does not apply it.
+        If the rows do not suit, there is no such submodule, or the network does not apply it; or
+        if the unlearner has several networks and no `cut` says which embedding is meant.
 
     Examples
     --------
     >>> from sklearn.datasets import load_iris
     >>> from sklunlearn import RetrainUnlearner
-    >>> from sklunlearn._data import Rows
     >>> from sklunlearn.embeddings import embed
     >>> X, y = load_iris(return_X_y=True)
-    >>> net = RetrainUnlearner(random_state=0).fit(X, y).net_
-    >>> len(embed(net, Rows(X)))
+    >>> unlearner = RetrainUnlearner(random_state=0).fit(X, y)
+    >>> len(embed(unlearner, X))
     150
     """
+    net, rows = _net_and_rows(net, rows, cut)
     with HeadInput(net.module_, cut) as entering:
 
         def entered(net, output, batch):
@@ -139,6 +155,33 @@ def embed(net, rows, cut=None):
             return entering.value
 
         return torch.from_numpy(forward(net, rows, entered))
+
+
+def _net_and_rows(net, rows, cut):
+    """The network, and the rows as it takes them."""
+    if isinstance(net, BaseUnlearner):
+        check_is_fitted(net, "net_")
+        if cut is None and isinstance(net.net_.module_, Ensemble):
+            raise ValueError(
+                f"This {type(net).__name__} has several networks and no single embedding: name a "
+                "submodule as `cut`."
+            )
+        if not isinstance(rows, Rows):
+            rows = Rows(transform(net.preprocessing_, check_X(net, rows, reset=False)))
+        return net.net_, rows
+    if not isinstance(net, NeuralNet):
+        raise TypeError(
+            f"`net` must be a fitted unlearner or a skorch network, got {net!r}: of a Pipeline, "
+            "pass the network and rows that went through the other steps."
+        )
+    net.check_is_fitted()
+    if isinstance(rows, Dataset):
+        return net, rows if isinstance(rows, Rows) else Rows(rows)
+    if is_memory_mapped(rows):  # read a batch at a time
+        return net, Rows(rows)
+    if isinstance(rows, torch.Tensor):
+        rows = rows.detach().cpu().float().numpy()  # NumPy has no bfloat16
+    return net, Rows(check_array(rows, dtype=np.float32, allow_nd=True, input_name="rows"))
 
 
 def class_centroids(embeddings, y, n_classes):

@@ -404,8 +404,9 @@ def test_another_run_starts_from_its_beginning(change, frozen, X, y, folder):
     path = interrupted(folder, frozen, X, y)
     method = NegGradUnlearner(frozen, **({"max_epochs": 3, "random_state": 0} | change))
     expected, all_epochs = unlearn(method, X, y)
-    with pytest.warns(UserWarning, match="are of other runs"), checkpoints(folder):
+    with pytest.warns(UserWarning, match="are of other runs") as caught, checkpoints(folder):
         found, epochs = unlearn(method, X, y)
+    assert {warning.filename for warning in caught} == {__file__}
     assert epochs == all_epochs
     assert weights_digest(found.net_) == weights_digest(expected.net_)
     assert files_in(folder) == [path]
@@ -456,8 +457,9 @@ def test_a_damaged_checkpoint_is_not_used(damage, frozen, X, y, folder):
     path.write_bytes(damage(path.read_bytes()))
     method = NegGradUnlearner(frozen, max_epochs=3, random_state=0)
     expected, _ = unlearn(method, X, y)
-    with pytest.warns(UserWarning, match=f"{path.name} is damaged"), checkpoints(folder):
+    with pytest.warns(UserWarning, match=f"{path.name} is damaged") as caught, checkpoints(folder):
         found, epochs = unlearn(method, X, y)
+    assert caught[0].filename == __file__
     assert epochs == [1, 2, 3]
     assert weights_digest(found.net_) == weights_digest(expected.net_)
     assert files_in(folder) == []
@@ -540,8 +542,9 @@ def test_what_has_no_form_is_named_and_the_run_starts_again(frozen, X, y, folder
         with checkpoints(folder):
             unlearn(method, X, y, interrupted_at=2)
     assert files_in(folder) == []
-    with pytest.warns(UserWarning, match=message), checkpoints(folder):
+    with pytest.warns(UserWarning, match=message) as caught, checkpoints(folder):
         found, epochs = unlearn(method, X, y)
+    assert caught[0].filename == __file__
     assert epochs == [1, 2, 3]
     assert weights_digest(found.net_) == weights_digest(expected.net_)
 
@@ -549,9 +552,10 @@ def test_what_has_no_form_is_named_and_the_run_starts_again(frozen, X, y, folder
 def test_a_full_disk_does_not_end_the_run(frozen, X, y, folder):
     method = NegGradUnlearner(frozen, max_epochs=3, random_state=0)
     expected, _ = unlearn(method, X, y)
-    with pytest.warns(UserWarning, match="could not be written"), checkpoints(folder):
+    with pytest.warns(UserWarning, match="could not be written") as caught, checkpoints(folder):
         with full_disk(1000):
             found, _ = unlearn(method, X, y)
+    assert caught[0].filename == __file__
     assert weights_digest(found.net_) == weights_digest(expected.net_)
     assert files_in(folder) == []
 

@@ -315,6 +315,7 @@ def test_a_warning_of_embeddings_that_differ(compose, X, y, method):
     similarity = composed.compatibility_["embedding_similarity"][0, 1]
     assert 0.75 < similarity < 0.8
     assert f"only {similarity:.2f} (see" in str(caught[0].message)
+    assert caught[0].filename == __file__
 
 
 def test_no_warning_of_members_that_take_no_part(compose):
@@ -330,8 +331,9 @@ def test_members_of_different_ancestors(start, X, y, forget):
         member = Shift(FrozenEstimator(own), scale=0.01).fit(X, y).unlearn(X, y, forget=forget)
         members.append((name, FrozenEstimator(member)))
     composed = ComposedUnlearner(members, method="average").fit(X, y)
-    with pytest.warns(UserWarning, match="made from networks with different weights"):
+    with pytest.warns(UserWarning, match="made from networks with different weights") as caught:
         composed.unlearn(X, y, forget=forget)
+    assert caught[0].filename == __file__
     assert composed.compatibility_["same_ancestor"] is False
     before = composed.predict_proba(X)
     composed.set_params(method="task_arithmetic")

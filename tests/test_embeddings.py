@@ -1,8 +1,15 @@
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from torch import nn
+from torch.utils.data import TensorDataset
 
+from sklunlearn import RetrainUnlearner, SISAUnlearner
 from sklunlearn._data import Rows
 from sklunlearn.embeddings import HeadInput, class_centroids, embed, find_cut
 from sklunlearn.networks import MLP
@@ -154,6 +161,59 @@ def test_embedding_of_a_linear_model_is_the_row(net):
     vars(net.initialize())["module_"] = MLP(n_features=3, n_classes=2, hidden=())
     X = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
     np.testing.assert_array_equal(embed(net, Rows(X)), X)
+
+
+# Of what users have in hand.
+
+
+def test_embeddings_of_arrays_tensors_frames_and_datasets(module_net):
+    X = np.random.default_rng(0).normal(size=(6, 3))
+    expected = body_by_hand(module_net.module_, X)
+    pairs = TensorDataset(torch.tensor(X), torch.zeros(6))
+    tensor = torch.tensor(X, requires_grad=True)
+    for rows in (X, X.tolist(), tensor, pd.DataFrame(X, columns=list("abc")), pairs):
+        embeddings = embed(module_net, rows)
+        assert embeddings.dtype == torch.float32
+        np.testing.assert_allclose(embeddings, expected, atol=1e-5)
+    rounded = torch.tensor(X).bfloat16()
+    expected = body_by_hand(module_net.module_, rounded.double().numpy())
+    np.testing.assert_allclose(embed(module_net, rounded), expected, atol=1e-5)
+
+
+def test_embeddings_of_an_unlearner(net):
+    """Its preprocessing comes first, of its own network after the request."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(2, 3, size=(40, 3)), np.arange(40) % 2
+    net.set_params(module=MLP, module__n_features=3, module__n_classes=2, module__hidden=(4,))
+    pipe = make_pipeline(StandardScaler(), net)
+    unlearner = RetrainUnlearner(pipe, random_state=0).fit(X, y, forget=np.arange(7))
+    scaled = (X - X[7:].mean(axis=0)) / X[7:].std(axis=0)  # the steps are fitted anew, too
+    layer = unlearner.net_.module_.get_submodule(
+        next(n for n, m in unlearner.net_.module_.named_modules() if isinstance(m, nn.Linear))
+    )
+    weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()
+    expected = np.maximum(scaled @ weight.T + bias, 0)
+    for rows in (X, torch.tensor(X)):
+        np.testing.assert_allclose(embed(unlearner, rows), expected, atol=1e-4)
+    np.testing.assert_allclose(embed(unlearner, Rows(scaled)), expected, atol=1e-4)
+
+
+def test_what_cannot_be_embedded(net, module_net):
+    X, y = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
+    with pytest.raises(NotFittedError):
+        embed(RetrainUnlearner(), X)
+    with pytest.raises(NotFittedError):
+        embed(clone(net), X)
+    with pytest.raises(TypeError, match="fitted unlearner or a skorch network, got Pipeline"):
+        embed(make_pipeline(StandardScaler(), net), X)
+    with pytest.raises(ValueError, match="NaN"):
+        embed(module_net, np.full((2, 3), np.nan))
+    fitted = RetrainUnlearner(random_state=0).fit(X, y)
+    with pytest.raises(ValueError, match="2 features"):
+        embed(fitted, X[:, :2])
+    shards = SISAUnlearner(n_shards=2, random_state=0).fit(X, y)
+    with pytest.raises(ValueError, match="SISAUnlearner has several networks"):
+        embed(shards, X)
 
 
 # Centroids.

@@ -241,5 +241,6 @@ def test_a_model_of_a_device_that_is_not_here_is_put_on_the_cpu(fitted, path):
                 described["params"]["device"] = "cuda:77"
 
     forge(path, move)
-    with pytest.warns(UserWarning, match="'cuda:77', which this machine does not have"):
+    with pytest.warns(UserWarning, match="'cuda:77', which this machine does not have") as caught:
         assert load_model(path).net_.device == "cpu"
+    assert caught[0].filename == __file__

@@ -23,6 +23,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import train_test_split
 
 from sklunlearn import BoundaryUnlearner, NegGradUnlearner, RetrainUnlearner, unlearning_report
+from sklunlearn.embeddings import embed
 from sklunlearn.inspection import EmbeddingDisplay, LossHistogramDisplay
 from sklunlearn.metrics import (
     cross_entropy_per_row,
@@ -152,7 +153,7 @@ if exposure is not ...:
 # ## What the layers before the last one know
 #
 # A network first turns a row into an **embedding**, from which the last layer reads off the class. If only that last layer has changed, the knowledge is still there: a new
-# last layer, trained on a handful of threes, finds it. That is a **probe**.
+# last layer, trained on a handful of threes, finds it. That is a **probe**. `embed` gives what enters the last layer.
 
 # %%
 EmbeddingDisplay.from_estimator(
@@ -162,17 +163,11 @@ plt.show()
 
 
 # %%
-def embeddings(model, X):
-    """What enters the last layer of the default network."""
-    with torch.no_grad():
-        return model.net_.module_.features(torch.from_numpy(X).float()).numpy()
-
-
 def probe(model):
     return embedding_probe(
-        embeddings(model, X_train),
+        embed(model, X_train),
         y_train,
-        embeddings(model, X_test),
+        embed(model, X_test),
         y_test,
         forget_label=3,
         random_state=0,

@@ -289,23 +289,18 @@ print(f"probability of the label that is given, mean: {proba.max(axis=1).mean():
 # target does, is a policy that one may want, but it is not what retraining does.
 
 # %%
-display = TradeoffDisplay.from_frame(
-    table.drop(index=["original", "retrained"]),
+candidates = table.drop(index=["original", "retrained"])
+TradeoffDisplay.from_frame(
+    candidates,
     x="test_accuracy",
     y="js_forget",
+    names=candidates.index,
+    x_good="as retrained",
+    y_good="low",
     baselines={
         name: tuple(table.loc[name, ["test_accuracy", "js_forget"]])
         for name in ("original", "retrained")
     },
-)
-for name, row in table.drop(index=["original", "retrained"]).iterrows():
-    display.ax_.annotate(
-        name, row[["test_accuracy", "js_forget"]], xytext=(6, 4), textcoords="offset points"
-    )
-display.ax_.margins(x=0.25, y=0.1)
-display.ax_.set(
-    xlabel="test accuracy on the other classes (as retrained is good)",
-    ylabel="JS divergence on the forget rows, bits (low is good)",
 )
 plt.show()
 

@@ -14,8 +14,14 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from sklunlearn._training import hash_of
 from sklunlearn.base import BaseUnlearner
-from sklunlearn.inspection._judged_rows import codes_of, forgotten_classes, outputs_of
-from sklunlearn.metrics import forget_accuracy, js_divergence, speed_up
+from sklunlearn.inspection._judged_rows import (
+    codes_of,
+    forgotten_classes,
+    matched_rows,
+    outputs_of,
+    unseen_of_forgotten,
+)
+from sklunlearn.metrics import forget_accuracy, js_divergence, membership_auc, speed_up
 from sklunlearn.metrics._checks import check_integer
 from sklunlearn.model_selection._workers import recoverable, share_cores
 from sklunlearn.requests import check_forget
@@ -25,10 +31,16 @@ __all__ = ["compare_unlearners"]
 
 # Methods that are not given the shared network, as they train others, or train it anew.
 _TRAIN_THEIR_OWN = (SISAUnlearner, RetrainUnlearner)
-_ACCURACIES = ["forget_accuracy", "forget_accuracy_test", "retain_accuracy", "test_accuracy"]
+_FIGURES = [
+    "forget_accuracy",
+    "forget_accuracy_test",
+    "retain_accuracy",
+    "test_accuracy",
+    "membership_auc",
+]
 _SCORES = [
-    *_ACCURACIES,
-    *[f"gap_{name}" for name in _ACCURACIES],
+    *_FIGURES,
+    *[f"gap_{name}" for name in _FIGURES],
     "js_forget",
     "js_test",
     "seconds",
@@ -44,6 +56,7 @@ def compare_unlearners(
     forget,
     X_test,
     y_test=None,
+    forget_test=None,
     seeds=(0, 1, 2),
     n_jobs=None,
     error_score=np.nan,
@@ -67,6 +80,11 @@ def compare_unlearners(
         Which rows to forget.
     X_test, y_test : array-like or torch Dataset, array-like of shape (n_test,)
         Rows that no network is trained on, and their labels.
+    forget_test : array-like of shape (n_test,), dtype bool, or of row indices, default=None
+        Which test rows are of what was forgotten, such as other images of a retired device. The
+        membership attack compares the forget rows with these only. None: those of the classes
+        that were forgotten, and for the attack test rows of the same classes as the forget rows,
+        whatever else they are.
     seeds : int or sequence of int, default=(0, 1, 2)
         The `random_state` of training, retraining and method, one after the other. An int: so
         many, from 0.
@@ -83,10 +101,11 @@ def compare_unlearners(
     -------
     frame : pandas.DataFrame
         A row for each "method" and "seed", with "forget_accuracy", "forget_accuracy_test" (test
-        rows of the classes that are forgotten as a whole), "retain_accuracy" and "test_accuracy"
-        (test rows of the other classes); each minus that of the retrained network, ``"gap_..."``;
-        "js_forget" and "js_test", the JS divergence from it in bits; "seconds", "speed_up" and
-        "error". What there are no rows for is nan.
+        rows that `forget_test` marks, or else those of the classes that are forgotten as a whole),
+        "retain_accuracy" and "test_accuracy" (the other test rows); "membership_auc", of the
+        losses of forget rows and of unseen rows with the same shares of the classes; each minus
+        that of the retrained network, ``"gap_..."``; "js_forget" and "js_test", the JS divergence
+        from it in bits; "seconds", "speed_up" and "error". What there are no rows for is nan.
 
         The first two methods are the anchors to read the others by. "original" is the network
         before the request. "retrained" is the reference: its own gaps and divergences are those
@@ -102,6 +121,10 @@ def compare_unlearners(
     -----
     FitFailedWarning
         If a method raised an error.
+
+    See Also
+    --------
+    unlearning_report : One unlearner, with intervals and a verdict.
 
     Notes
     -----
@@ -128,7 +151,7 @@ def compare_unlearners(
 
     seeds = _check_arguments(unlearners, seeds, error_score)
     # Each an argument of its own: dask sends an argument once, what it holds with every task.
-    data = X, y, forget, X_test, y_test
+    data = X, y, forget, X_test, y_test, forget_test
     # By value: nets with equal parameters are one, though made one by one.
     keys = {name: _key(unlearner.estimator) for name, unlearner in unlearners.items()}
     estimators = {keys[name]: unlearner.estimator for name, unlearner in unlearners.items()}
@@ -209,17 +232,17 @@ class _Prepared:
     seconds: float
 
 
-def _prepare(estimator, seed, X, y, forget, X_test, y_test):
+def _prepare(estimator, seed, X, y, forget, X_test, y_test, forget_test):
     """Train and retrain one network; outputs of both."""
     retrained = RetrainUnlearner(estimator, random_state=seed).fit(X, y)
     fitted = retrained.fitted_
-    original = _outputs(retrained, X, y, forget, X_test, y_test)
+    original = _outputs(retrained, X, y, forget, X_test, y_test, forget_test)
     retrained.unlearn(X, y, forget=forget)
-    outputs = _outputs(retrained, X, y, forget, X_test, y_test)
+    outputs = _outputs(retrained, X, y, forget, X_test, y_test, forget_test)
     return _Prepared(fitted, original, outputs, retrained.unlearning_time_)
 
 
-def _run(unlearner, seed, prepared, error_score, X, y, forget, X_test, y_test):
+def _run(unlearner, seed, prepared, error_score, X, y, forget, X_test, y_test, forget_test):
     """Scores of one method, and what it raised."""
     try:
         if not isinstance(unlearner, _TRAIN_THEIR_OWN):
@@ -229,7 +252,7 @@ def _run(unlearner, seed, prepared, error_score, X, y, forget, X_test, y_test):
         own = isinstance(unlearner, RetrainUnlearner)
         unlearner.set_params(random_state=seed + 1_000_003 * own)
         unlearner.fit(X, y).unlearn(X, y, forget=forget)
-        outputs = _outputs(unlearner, X, y, forget, X_test, y_test)
+        outputs = _outputs(unlearner, X, y, forget, X_test, y_test, forget_test)
         return _scores(outputs, [prepared], unlearner.unlearning_time_), None
     except Exception as error:  # whatever it is: the others are still to be compared
         if error_score == "raise":
@@ -246,25 +269,33 @@ def _anchor(method, seed, prepared):
     return _scores(of_seed.retrained, others, of_seed.seconds)
 
 
-def _outputs(unlearner, X, y, forget, X_test, y_test):
+def _outputs(unlearner, X, y, forget, X_test, y_test, forget_test):
     """Labels and groups of the rows, and the probabilities that a network gives them."""
-    train, test = outputs_of(unlearner, X, y)[0], outputs_of(unlearner, X_test, y_test)[0]
+    train, train_losses = outputs_of(unlearner, X, y)
+    test, test_losses = outputs_of(unlearner, X_test, y_test)
     y, y_test = codes_of(unlearner, X, y), codes_of(unlearner, X_test, y_test)
     forget = check_forget(forget, len(y))
-    gone = np.isin(y_test, forgotten_classes(y, forget))
+    gone = forgotten_classes(y, forget)
+    gone = unseen_of_forgotten(forget_test, y_test, gone, unlearner.classes_)
     groups = [(y, train, forget), (y_test, test, gone), (y, train, ~forget), (y_test, test, ~gone)]
     accuracies = [
         forget_accuracy(of, proba.argmax(axis=1), forget=rows) if rows.any() else np.nan
         for of, proba, rows in groups
     ]
-    return Bunch(accuracies=np.array(accuracies), forget=train[forget], test=test)
+    # Drawn anew from one seed: all networks are asked of the same rows.
+    eligible = None if forget_test is None else gone
+    members, others = matched_rows(y, forget, y_test, np.random.default_rng(0), eligible)
+    auc = np.nan
+    if len(members) and len(others):
+        auc = membership_auc(train_losses[members], test_losses[others])
+    return Bunch(figures=np.array([*accuracies, auc]), forget=train[forget], test=test)
 
 
 def _scores(outputs, references, seconds):
     """Scores in the order of the columns, against the mean of the references."""
-    gaps, distances, ratio = np.full(len(_ACCURACIES), np.nan), [np.nan, np.nan], np.nan
+    gaps, distances, ratio = np.full(len(_FIGURES), np.nan), [np.nan, np.nan], np.nan
     if references:
-        gaps = outputs.accuracies - np.mean([r.retrained.accuracies for r in references], axis=0)
+        gaps = outputs.figures - np.mean([r.retrained.figures for r in references], axis=0)
         distances = [
             np.mean([js_divergence(outputs[rows], r.retrained[rows]) for r in references])
             for rows in ("forget", "test")
@@ -272,4 +303,4 @@ def _scores(outputs, references, seconds):
     if seconds is not None and references:
         ratio = speed_up(seconds, [r.seconds for r in references])
     seconds = np.nan if seconds is None else seconds
-    return [*outputs.accuracies, *gaps, *distances, seconds, ratio]
+    return [*outputs.figures, *gaps, *distances, seconds, ratio]

@@ -1,5 +1,7 @@
 """What the pictures have in common: colours, markers, room and legends."""
 
+import itertools
+
 import numpy as np
 
 __all__ = [
@@ -7,6 +9,7 @@ __all__ = [
     "LINE_COLOR",
     "RETAIN_COLOR",
     "class_styles",
+    "label_points",
     "legend_beside",
     "make_axes",
 ]
@@ -17,6 +20,11 @@ FORGET_COLOR, LINE_COLOR, RETAIN_COLOR = "#D55E00", "#0072B2", "#8793A0"
 _CLASS_COLORS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#F0E442", "#8793A0"]
 _CLASS_COLORS += ["#00314D", "#7A5400", "#004D38"]  # darker, for up to ten classes
 _CLASS_MARKERS = ["o", "s", "^", "D", "v", "P", "<", "*", ">"]
+
+
+# Where a label may be, from its point: directions, the best first, and distances in points.
+_DIRECTIONS = [(1, 1), (1, -1), (-1, 1), (-1, -1), (1, 0), (-1, 0), (0, 1), (0, -1)]
+_DISTANCES = [5, 16, 30]
 
 
 def class_styles(n_classes):
@@ -80,3 +88,71 @@ def legend_beside(ax, **kwargs):
     for text in legend.get_texts():  # a class may be called "$5_$"
         text.set_parse_math(False)
     return legend
+
+
+def label_points(ax, points, names, others=()):
+    """Write names beside points, each where it covers least of the points and names before it.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+        With everything else that it shows: the room that there is depends on it.
+    points : array-like of shape (n, 2)
+        In the coordinates of the data.
+    names : list of str of length n
+    others : array-like of shape (m, 2)
+        Points without a name, which should not be covered either.
+
+    Returns
+    -------
+    labels : list of matplotlib Annotation
+        None of a point that has a nan.
+    """
+    shown = [(*xy, name) for xy, name in zip(points, names, strict=True) if np.isfinite(xy).all()]
+    if not shown:
+        return []
+    figure = ax.figure.canvas.figure  # the axes may be part of a subfigure
+    figure.draw_without_rendering()  # only now the axes are where they will be
+    unit = figure.dpi / 72
+    room = np.array(ax.bbox.extents)
+    at = ax.transData.transform([*[row[:2] for row in shown], *others])
+    taken = [np.concatenate([xy - 3 * unit, xy + 3 * unit]) for xy in at if np.isfinite(xy).all()]
+    labels = []
+    for (x, y, name), xy in zip(shown, at, strict=False):
+        label = ax.annotate(
+            name,
+            (x, y),
+            xytext=(0, 0),
+            textcoords="offset points",
+            fontsize=9,
+            parse_math=False,  # a method may be called "$5_$"
+            arrowprops={"arrowstyle": "-", "color": RETAIN_COLOR, "linewidth": 0.6, "shrinkB": 3},
+        )
+        extent = label.get_window_extent()
+        size = np.array([extent.width, extent.height])
+        boxes, offsets = [], []
+        for distance, direction in itertools.product(_DISTANCES, _DIRECTIONS):
+            offset = distance * np.array(direction)
+            low = xy + offset * unit + (np.array(direction) - 1) / 2 * size
+            boxes.append(np.concatenate([low, low + size]))
+            offsets.append((offset, direction))
+        costs = [
+            sum(_shared(box, other) for other in taken) + size.prod() - _shared(box, room)
+            for box in boxes
+        ]
+        best = int(np.argmin(np.round(costs)))  # the nearest of those that are as good
+        offset, (h, v) = offsets[best]
+        label.set(
+            position=offset,
+            horizontalalignment=("right", "center", "left")[h + 1],
+            verticalalignment=("top", "center", "bottom")[v + 1],
+        )
+        taken.append(boxes[best])
+        labels.append(label)
+    return labels
+
+
+def _shared(box, other):
+    """Area in which two boxes (left, bottom, right, top) overlap."""
+    sides = np.minimum(box[2:], other[2:]) - np.maximum(box[:2], other[:2])
+    return np.prod(np.maximum(sides, 0))

@@ -14,6 +14,7 @@ from sklunlearn.inspection._judged_rows import (
     outputs_of,
     unseen_of_forgotten,
 )
+from sklunlearn.inspection._per_class import per_class_table
 from sklunlearn.inspection._report_models import (
     check_models,
     count_remarks,
@@ -23,7 +24,6 @@ from sklunlearn.inspection._report_models import (
 from sklunlearn.inspection._residual import ResidualKnowledge, check_residual
 from sklunlearn.inspection._scores import ScoreTable
 from sklunlearn.inspection._verdict import find_verdict
-from sklunlearn.metrics import per_class_accuracy
 from sklunlearn.metrics._checks import check_integer, check_number
 from sklunlearn.requests import check_forget
 
@@ -39,7 +39,9 @@ class UnlearningReport:
     scores : pandas.DataFrame
         What :meth:`to_frame` returns.
     per_class : pandas.DataFrame
-        Accuracy on the test rows of each class: "label", "model", "accuracy" and "n".
+        Accuracy on the test rows of each class: "label", "rows", "model", "accuracy" and "n".
+        "rows" is "all"; or, where `forget_test` marks rows, "of what was forgotten" for these and
+        "kept" for the others.
     losses : dict of str to (ndarray, ndarray)
         For each model, losses in nats of forget rows and of test rows with the same shares of the
         classes. Empty where there are none.
@@ -354,21 +356,7 @@ def unlearning_report(
     table.add_seconds(models)
     return UnlearningReport(
         table.frame(),
-        _per_class(test, y_test, classes),
+        per_class_table(test, y_test, classes, None if forget_test is None else gone),
         {name: of[0] for name, of in losses.items()},
         about,
     )
-
-
-def _per_class(test, y_test, classes):
-    import pandas as pd
-
-    labels, counts = np.unique(y_test, return_counts=True)
-    parts = []
-    for name, networks in test.items():
-        accuracies = [
-            per_class_accuracy(y_test, proba.argmax(axis=1), labels=labels) for proba, _ in networks
-        ]
-        columns = {"label": classes[labels], "accuracy": np.mean(accuracies, axis=0), "n": counts}
-        parts.append(pd.DataFrame(columns).assign(model=name))
-    return pd.concat(parts, ignore_index=True)[["label", "model", "accuracy", "n"]]

@@ -82,14 +82,31 @@ def draw_losses(report, figure):
 
 
 def draw_classes(report, figure):
-    """Accuracy on the test rows of each class, a bar a model."""
-    frame = report.per_class.pivot(index="label", columns="model", values="accuracy")
+    """Accuracy on the test rows of each class, a bar a model; marked rows have their own axes."""
+    table = report.per_class
+    frame = table.pivot(index="label", columns=["rows", "model"], values="accuracy")
+    panels = table["rows"].unique()
     if len(frame) > _MOST_CLASSES:
-        change = (frame.max(axis=1) - frame.min(axis=1)).sort_values()
-        frame = frame.loc[np.sort(change.index[-_MOST_CLASSES:])]
+        spans = [frame[rows].max(axis=1) - frame[rows].min(axis=1) for rows in panels]
+        order = np.argsort(np.nanmax(spans, axis=0), kind="stable")
+        frame = frame.iloc[np.sort(order[-_MOST_CLASSES:])]
+    gone = set(report.about["classes"])
+    labels = [f"{label}\n(forgotten)" if label in gone else str(label) for label in frame.index]
+    long = max(map(len, labels)) > 60 / len(labels) + 8
+    axes = figure.subplots(len(panels), sharex=True, squeeze=False).ravel()
+    for rows, ax in zip(panels, axes, strict=True):
+        _draw_bars(frame[rows], ax)
+        of_rows = {"kept": "the other\ntest rows", "of what was forgotten": "test rows\n" + rows}
+        ax.set_ylabel(f"accuracy on {of_rows.get(rows, 'test rows')}")
+    legend_beside(axes[0])
+    axes[-1].set_xticks(np.arange(len(frame)), labels, rotation=30 if long else 0)
+    for text in axes[-1].get_xticklabels():
+        text.set(parse_math=False, ha="right" if long else "center")
+
+
+def _draw_bars(frame, ax):
     models = [name for name in _COLORS if name in frame]
     width = 0.84 / len(models)
-    ax = figure.subplots()
     for i, name in enumerate(models):
         # A bar of height 0 would look like one that is missing.
         ax.bar(
@@ -99,15 +116,8 @@ def draw_classes(report, figure):
             color=_COLORS[name],
             label=name,
         )
-    gone = set(report.about["classes"])
-    labels = [f"{label}\n(forgotten)" if label in gone else str(label) for label in frame.index]
-    long = max(map(len, labels)) > 60 / len(labels) + 8
-    ax.set_xticks(np.arange(len(frame)), labels, rotation=30 if long else 0)
-    for text in ax.get_xticklabels():
-        text.set(parse_math=False, ha="right" if long else "center")
-    ax.set(ylabel="accuracy on test rows", ylim=(0, 1.02), xlim=(-0.6, len(frame) - 0.4))
+    ax.set(ylim=(0, 1.02), xlim=(-0.6, len(frame) - 0.4))
     ax.grid(axis="y", alpha=0.3)
-    legend_beside(ax)
 
 
 # Title, size in inches, what the picture shows, and what draws it.
@@ -128,7 +138,8 @@ PICTURES = [
     (
         "Accuracy of each class",
         (10.5, 3.6),
-        "On test rows. A class that pays for the forgetting of others shows here.",
+        "On test rows; those marked as of what was forgotten have bars of their own. A class that "
+        "pays for the forgetting of others shows here.",
         draw_classes,
     ),
 ]

@@ -3,15 +3,15 @@
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sklunlearn._nets import shallow_copy
 from sklunlearn.inspection._plotting import (
     FORGET_COLOR,
     LINE_COLOR,
     RETAIN_COLOR,
+    label_points,
     legend_beside,
     make_axes,
 )
-from sklunlearn.requests import check_forget
+from sklunlearn.inspection._tradeoff_points import points_of
 
 __all__ = ["TradeoffDisplay"]
 
@@ -37,6 +37,10 @@ class TradeoffDisplay:
         Names of the candidates. None: their numbers.
     x_name, y_name : str, default="retain score" and "forget score"
         What the scores are called.
+    x_good, y_good : str, default=None
+        What is good, such as "low" or "as retrained"; it is written at the axis.
+    annotate : bool, default=False
+        Whether the names of the candidates are written beside them.
 
     Attributes
     ----------
@@ -49,6 +53,8 @@ class TradeoffDisplay:
     front_ : matplotlib Line2D or None
         The front; its points are joined only where they make a curve in this plane, as those of
         a front of more than two scores do not.
+    labels_ : list of matplotlib Annotation
+        The names beside the candidates, if any.
 
     Examples
     --------
@@ -76,6 +82,9 @@ class TradeoffDisplay:
         names=None,
         x_name="retain score",
         y_name="forget score",
+        x_good=None,
+        y_good=None,
+        annotate=False,
     ):
         self.x = x
         self.y = y
@@ -85,9 +94,26 @@ class TradeoffDisplay:
         self.names = names
         self.x_name = x_name
         self.y_name = y_name
+        self.x_good = x_good
+        self.y_good = y_good
+        self.annotate = annotate
 
     @classmethod
-    def from_frame(cls, frame, *, x, y, front=None, knee=None, baselines=None, ax=None, **kwargs):
+    def from_frame(
+        cls,
+        frame,
+        *,
+        x,
+        y,
+        names=None,
+        x_good=None,
+        y_good=None,
+        front=None,
+        knee=None,
+        baselines=None,
+        ax=None,
+        **kwargs,
+    ):
         """Draw the rows of a table.
 
         Parameters
@@ -96,6 +122,11 @@ class TradeoffDisplay:
             One row a candidate.
         x, y : str
             Columns with the scores of the two axes.
+        names : str or list of str, default=None
+            Column with the names of the candidates, or the names, which are written beside them.
+            ``names=frame.index`` takes the index. None: their numbers, which are not.
+        x_good, y_good : str, default=None
+            What is good, such as "low" or "as retrained"; it is written at the axis.
         front : array-like of shape (n_candidates,), dtype bool, default=None
             The candidates that no other one dominates.
         knee : int, default=None
@@ -114,14 +145,21 @@ class TradeoffDisplay:
         Raises
         ------
         ValueError
-            If there is no such column, or `front` or `knee` does not suit the rows.
+            If there is no such column, or `names`, `front` or `knee` does not suit the rows.
         """
-        for name in (x, y):
+        for name in (x, y, *([names] if isinstance(names, str) else [])):
             if name not in frame:
                 raise ValueError(
                     f"{name!r} is not a column of `frame`: choose from {list(frame.columns)}."
                 )
         n = len(frame)
+        if names is not None:
+            names = [str(name) for name in (frame[names] if isinstance(names, str) else names)]
+            if len(names) != n:
+                raise ValueError(
+                    f"`names` must be one name for each of the {n} rows of `frame`, or a column of "
+                    f"it, got {len(names)}: {names[:5]}."
+                )
         if front is not None:
             front = np.asarray(front)
             if front.dtype != bool or front.shape != (n,):
@@ -137,8 +175,12 @@ class TradeoffDisplay:
             front=front,
             knee=knee,
             baselines=baselines,
+            names=names,
             x_name=str(x),
             y_name=str(y),
+            x_good=x_good,
+            y_good=y_good,
+            annotate=names is not None,
         )
         return display.plot(ax=ax, **kwargs)
 
@@ -236,34 +278,7 @@ class TradeoffDisplay:
         ValueError
             If `forget` marks no row, or all.
         """
-        if not (hasattr(composed, "estimators") or hasattr(composed, "named_estimators_")):
-            raise TypeError(
-                f"from_composition needs a ComposedUnlearner, got a {type(composed).__name__}: "
-                "from_frame shows scores of any models."
-            )
-        check_is_fitted(
-            composed,
-            "compatibility_",
-            msg="This %(name)s has not carried out a request, or was released and has no members: "
-            "call `unlearn` first, and `release` after this.",
-        )
-        y = np.asarray(y)
-        forget = check_forget(forget, len(y), allow_all=False)
-
-        def point(model):
-            right = model.predict(X) == y
-            distance = abs(right[forget].mean() - composed.forget_target)
-            return right[~forget].mean(), 1 - distance
-
-        original = shallow_copy(composed)
-        original._restart()
-        known = {"original": point(original)}
-        known |= {
-            name: point(member)
-            for name, member in composed.named_estimators_.items()
-            if member != "drop"
-        }
-        (x_composed, y_composed) = point(composed)
+        (x_composed, y_composed), known = points_of(composed, X, y, forget)
         display = cls(
             x=np.array([x_composed]),
             y=np.array([y_composed]),
@@ -332,8 +347,15 @@ class TradeoffDisplay:
         for i, (name, at) in enumerate((self.baselines or {}).items()):
             marker = _BASELINE_MARKERS[i % len(_BASELINE_MARKERS)]
             ax.scatter(*at, s=70, marker=marker, color="black", zorder=3, label=name)
-        ax.set(xlabel=self.x_name, ylabel=self.y_name)
+        ax.set_xlabel(self.x_name + (f" (good: {self.x_good})" if self.x_good else ""))
+        ax.set_ylabel(self.y_name + (f" (good: {self.y_good})" if self.y_good else ""))
         ax.margins(0.08)
         legend_beside(ax)
+        self.labels_ = []
+        if self.annotate:
+            points = np.column_stack([self.x, self.y])
+            names = self.frame()["name"][: len(points)]
+            others = list((self.baselines or {}).values())
+            self.labels_ = label_points(ax, points, names, others)
         self.ax_, self.figure_ = ax, ax.figure
         return self

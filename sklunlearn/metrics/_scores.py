@@ -1,14 +1,12 @@
 """What a membership attack looks at: one number a row, from a network's outputs."""
 
 import numpy as np
-from scipy.special import logsumexp
 
 from sklunlearn.metrics._checks import (
     check_floats,
     check_labels,
     check_proba,
     columns_of,
-    log_proba,
     sum_classes,
 )
 
@@ -187,17 +185,29 @@ def modified_entropy(y_true, y_score, *, labels=None, from_logits=False):
     array([0.042181])
     """
     score, column = _check(y_true, y_score, labels, from_logits)
-    z = score if from_logits else log_proba(score)
-    rows, top, margin = np.arange(len(z)), z.argmax(axis=1), _margin(z, column)
-    p = np.exp(z - logsumexp(z, axis=1, keepdims=True))
-    # Only the likeliest class can be so close to 1 that 1 - p loses its digits.
-    p_others = p.copy()
-    p_others[rows, top] = 0
-    log_rest = np.log1p(-p_others)
-    log_rest[rows, top] = -np.logaddexp(0, _margin(z, top))
-    terms = -p * log_rest
-    terms[rows, column] = np.exp(-np.logaddexp(0, margin)) * np.logaddexp(0, -margin)
-    return terms.sum(axis=1)
+    rows, top = np.arange(len(score)), score.argmax(axis=1)
+    # Only the likeliest class can be so close to 1 that 1 - p loses its digits: p is taken
+    # relative to it, and 1 - p of it is what the others have.
+    if from_logits:
+        others, highest = score.copy(), score[rows, top]
+        others[rows, top] = -np.inf
+        second = others.max(axis=1)
+        p = np.exp(others - second[:, None])
+        rest = second + np.log(sum_classes(p))
+        scale, log_own = second - highest, score[rows, column] - highest
+    else:
+        p = np.maximum(score, np.finfo(np.float64).tiny)
+        highest, log_own = np.log(p[rows, top]), np.log(p[rows, column])
+        p[rows, top] = 0
+        rest = np.log(sum_classes(p))
+        scale, log_own = -highest, log_own - highest
+    log_top, log_rest = -np.logaddexp(0, rest - highest), -np.logaddexp(0, highest - rest)
+    p *= np.exp(scale + log_top)[:, None]
+    terms = p * -np.log1p(-p)
+    terms[rows, top] = np.exp(log_top) * -log_rest
+    other_than_own = np.where(top == column, np.exp(log_rest), 1 - p[rows, column])
+    terms[rows, column] = other_than_own * -(log_own + log_top)
+    return sum_classes(terms)
 
 
 def _check(y_true, y_score, labels, from_logits):

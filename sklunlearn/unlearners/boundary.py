@@ -12,6 +12,7 @@ from sklunlearn._devices import device_of
 from sklunlearn._losses import other_classes, retained_classes
 from sklunlearn._nets import bytes_of, logits_of
 from sklunlearn._seeding import draw_once
+from sklunlearn._stacklevel import users_stacklevel
 from sklunlearn._teacher import Teacher
 from sklunlearn.gradient import GradientUnlearner
 from sklunlearn.search import check_clip, merge_searches, perturbed_sign_search
@@ -340,7 +341,7 @@ class BoundaryUnlearner(GradientUnlearner):
             warnings.warn(
                 "The search carried no row across a boundary, so that there is nothing to learn: "
                 "raise `step_size` or `max_steps`, or choose another `uncrossed`.",
-                stacklevel=2,
+                stacklevel=users_stacklevel(),
             )
 
     def _find_targets(self, batch):

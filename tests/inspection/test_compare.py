@@ -1,6 +1,7 @@
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy.spatial.distance import jensenshannon
@@ -78,6 +79,70 @@ def test_numbers_are_those_of_runs_by_hand(net, flowers, unseen, compare):
     expected = seconds["retrained", 4] / seconds["boundary", 4]
     assert speed_up["boundary", 4] == pytest.approx(expected)
     assert np.isnan(seconds["original", 4])
+
+
+def _losses(model, X, y):
+    proba = model.predict_proba(X).astype(float)
+    return -np.log(proba[np.arange(len(y)), np.searchsorted(model.classes_, y)])
+
+
+def _auc(members, others):
+    return np.mean(members[:, None] < others) + np.mean(members[:, None] == others) / 2
+
+
+def test_membership_compares_with_test_rows_of_the_class(net, flowers, unseen, compare):
+    X, y, forget = flowers
+    X_test, y_test = unseen
+    frame = compare({"a": BoundaryUnlearner(net, max_epochs=3)}).set_index("method")
+    retrained = RetrainUnlearner(net, random_state=0).fit(X, y)
+    gone = y_test == "virginica"
+    aucs = {}
+    for name in ("original", "retrained"):
+        losses = _losses(retrained, X[forget], y[forget])
+        aucs[name] = _auc(losses, _losses(retrained, X_test[gone], y_test[gone]))
+        retrained.unlearn(X, y, forget=forget)
+    assert frame.loc["original", "membership_auc"] == pytest.approx(aucs["original"], abs=2e-3)
+    gap = aucs["original"] - aucs["retrained"]
+    assert frame.loc["original", "gap_membership_auc"] == pytest.approx(gap, abs=4e-3)
+
+
+def test_marked_test_rows_are_those_of_the_same_kind(net, flowers, unseen, compare):
+    X, y, _ = flowers
+    X_test, y_test = unseen
+    # As those of a device: rows of two classes, of which others are kept.
+    forget = np.flatnonzero(y != "setosa")[::5]
+    assert set(y[forget]) == {"versicolor", "virginica"}
+    # One row a class, so that there is no choice which rows the attack compares with.
+    marked = [np.flatnonzero(y_test == label)[3] for label in ("versicolor", "virginica")]
+    others = np.setdiff1d(np.arange(len(y_test)), marked)
+    method = {"a": FineTuneUnlearner(net, max_epochs=1)}
+    frame = compare(method, forget=forget, forget_test=marked).set_index("method")
+    original = RetrainUnlearner(net, random_state=0).fit(X, y)
+    right = original.predict(X_test) == y_test
+    score = frame.loc["original"]
+    assert score["forget_accuracy_test"] == pytest.approx(right[marked].mean())
+    assert score["test_accuracy"] == pytest.approx(right[others].mean())
+    members = _losses(original, X[forget], y[forget])
+    auc = _auc(members, _losses(original, X_test[marked], y_test[marked]))
+    assert score["membership_auc"] == pytest.approx(auc)
+    assert np.isin(y_test[marked], y[forget]).all()
+    unmarked = compare(method, forget=forget).set_index("method")
+    assert np.isnan(unmarked.loc["original", "forget_accuracy_test"])
+    assert unmarked.loc["original", "membership_auc"] != pytest.approx(auc)
+    mask = np.isin(np.arange(len(y_test)), marked)
+    same = compare(method, forget=forget, forget_test=mask).set_index("method")
+    pd.testing.assert_frame_equal(
+        same.drop(columns=["seconds", "speed_up"]), frame.drop(columns=["seconds", "speed_up"])
+    )
+
+
+def test_no_marked_row_is_of_a_forgotten_rows_class(net, flowers, compare, unseen):
+    forget = np.flatnonzero(flowers[1] == "setosa")[:9]
+    assert unseen[1][74] != "setosa"
+    frame = compare({"a": FineTuneUnlearner(net, max_epochs=1)}, forget=forget, forget_test=[74])
+    assert frame[["membership_auc", "gap_membership_auc"]].isna().all(axis=None)
+    assert frame["forget_accuracy_test"].notna().all()
+    assert frame["error"].isna().all()
 
 
 def test_trainings_are_shared(net, compare, monkeypatch):
@@ -185,6 +250,8 @@ def test_inputs_stay_as_they_are(net, compare):
         ({"a": BoundaryUnlearner("net")}, {}, TypeError, "`estimator` must be"),
         ({"a": BoundaryUnlearner()}, {"forget": None}, TypeError, "`forget` is required"),
         ({"a": BoundaryUnlearner()}, {"forget": np.ones(75, bool)}, ValueError, "no retain rows"),
+        ({"a": BoundaryUnlearner()}, {"forget_test": [99]}, ValueError, "holds the index 99"),
+        ({"a": BoundaryUnlearner()}, {"forget_test": [0]}, ValueError, "leaves out 25 of the test"),
         ({"a": BoundaryUnlearner()}, {"X_test": np.zeros((75, 3))}, ValueError, "features"),
     ],
 )

@@ -2,9 +2,11 @@ import subprocess
 import sys
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
+from matplotlib.text import Text
 
-from sklunlearn.inspection._plotting import class_styles, legend_beside, make_axes
+from sklunlearn.inspection._plotting import class_styles, label_points, legend_beside, make_axes
 
 
 def test_new_figure_has_a_panel_each():
@@ -58,3 +60,34 @@ def test_matplotlib_is_imported_only_to_draw():
     code = "import sys, sklunlearn, sklunlearn.inspection; print('matplotlib' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.stdout == "False\n", result.stderr
+
+
+@pytest.mark.parametrize("spread", [1.0, 0.02])
+def test_labels_do_not_cover_each_other(spread):
+    rng = np.random.default_rng(0)
+    points = np.column_stack([rng.normal(size=10) * spread, np.linspace(0, spread, 10)])
+    _, ax = plt.subplots(figsize=(6.8, 4.2))
+    ax.scatter(*points.T)
+    ax.set(xlim=(-3, 3), ylim=(-0.5, 1.5))
+    names = [f"method {i}_$" for i in range(10)]  # of which matplotlib would make formulas
+    labels = label_points(ax, points, names)
+    ax.figure.canvas.draw()
+    assert [label.get_text() for label in labels] == names
+    boxes = [Text.get_window_extent(label) for label in labels]
+    frame = ax.get_window_extent()
+    for i, box in enumerate(boxes):
+        assert frame.x0 <= box.x0 and box.x1 <= frame.x1
+        assert frame.y0 <= box.y0 and box.y1 <= frame.y1
+        assert not any(box.shrunk(0.9, 0.9).overlaps(other) for other in boxes[:i])
+        x, y = ax.transData.transform(points[i])
+        # Beside its own point: within 50 points of it, at 100 to the inch.
+        assert np.hypot(max(box.x0 - x, x - box.x1, 0), max(box.y0 - y, y - box.y1, 0)) < 70
+
+
+def test_labels_of_a_subfigure_and_of_nan():
+    figure = plt.figure(layout="constrained")
+    ax = figure.subfigures(1, 2)[1].subplots()
+    ax.scatter([0, 1], [0, 1])
+    labels = label_points(ax, [(0, 0), (np.nan, 1), (1, 1)], ["a", "b", "c"], [(0.5, np.nan)])
+    assert [label.get_text() for label in labels] == ["a", "c"]
+    assert label_points(ax, [], []) == []

@@ -199,7 +199,9 @@ def test_frame(unlearner, retrained, judge):
     )
     frame["value"] = 0  # a copy
     assert report.to_frame()["value"].any()
-    assert report.per_class.query("model == 'unlearned'")["n"].tolist() == [25, 25, 25]
+    per_class = report.per_class.query("model == 'unlearned'")
+    assert per_class["n"].tolist() == [25, 25, 25]
+    assert per_class["rows"].tolist() == ["all"] * 3
     assert ("js_forget", "floor") not in values(report)  # of one network there is none
     assert repr(report).startswith("Unlearning report, BoundaryUnlearner\n[")
 
@@ -452,6 +454,27 @@ def test_marked_test_rows_are_those_of_the_same_kind(unlearner, retrained, flowe
     assert "On the other test rows" in texts
     assert "normally never right" not in texts
     assert "the other test rows" in report.to_html()
+    # Of each class, marked rows and others by themselves; none is of a class without such rows.
+    found = report.per_class.set_index(["model", "rows", "label"]).loc["unlearned"]
+    assert list(found.index) == [
+        (rows, label)
+        for rows, of in (("kept", ~marked), ("of what was forgotten", marked))
+        for label in np.unique(y_test[of])
+    ]
+    for (rows, label), row in found.iterrows():
+        chosen = (y_test == label) & (marked if rows == "of what was forgotten" else ~marked)
+        assert row["n"] == chosen.sum()
+        assert row["accuracy"] == pytest.approx(right[chosen].mean())
+    axes = report.plot().axes[-2:]
+    assert [len(ax.patches) for ax in axes] == [9, 9]  # three classes, three models
+    assert [ax.get_ylabel() for ax in axes] == [
+        "accuracy on the other\ntest rows",
+        "accuracy on test rows\nof what was forgotten",
+    ]
+    heights = [patch.get_height() for patch in axes[1].patches[3:6]]
+    expected = found.loc["of what was forgotten", "accuracy"].to_dict()
+    for height, label in zip(heights, unlearner.classes_, strict=True):
+        assert height == pytest.approx(expected.get(label, np.nan), abs=0.006, nan_ok=True)
 
 
 def test_marked_test_rows_of_other_classes(unlearner, flowers, judge, unseen):

@@ -53,6 +53,29 @@ def test_given_axes_and_options():
     assert display.candidates_.get_sizes().tolist() == [5]
 
 
+def test_names_beside_the_candidates():
+    frame = FRAME.assign(method=["a", "b_$", 3, "d"])
+    display = TradeoffDisplay.from_frame(
+        frame, x="kept", y="gone", names="method", baselines={"original": (0.95, 0.0)}
+    )
+    assert [label.get_text() for label in display.labels_] == ["a", "b_$", "3", "d"]
+    assert [label.xy for label in display.labels_] == [tuple(row) for row in FRAME.to_numpy()]
+    assert display.frame()["name"].tolist() == ["a", "b_$", "3", "d", "original"]
+    given = TradeoffDisplay.from_frame(FRAME, x="kept", y="gone", names=FRAME.index)
+    assert [label.get_text() for label in given.labels_] == ["7", "8", "9", "9"]
+    assert TradeoffDisplay.from_frame(FRAME, x="kept", y="gone").labels_ == []
+    assert len(given.plot().ax_.texts) == 4
+
+
+def test_what_is_good_is_at_the_axes():
+    display = TradeoffDisplay.from_frame(
+        FRAME, x="kept", y="gone", x_good="as retrained", y_good="low"
+    )
+    assert display.ax_.get_xlabel() == "kept (good: as retrained)"
+    assert display.ax_.get_ylabel() == "gone (good: low)"
+    assert list(display.frame())[2:] == ["kept", "gone"]
+
+
 def _search():
     X = np.arange(12.0)[:, None]
     scoring = {"forgetting": "accuracy", "retention": "balanced_accuracy"}
@@ -88,6 +111,8 @@ def test_search_must_be_fitted():
         ({"x": "lost"}, r"'lost' is not a column of `frame`.*\['kept', 'gone'\]"),
         ({"front": [0, 1]}, "`front` must be a boolean mask of the 4 rows.*int64"),
         ({"front": [True]}, r"of the 4 rows of `frame`, got bool of shape \(1,\)"),
+        ({"names": "lost"}, "'lost' is not a column of `frame`"),
+        ({"names": ["a"]}, r"one name for each of the 4 rows of `frame`.* got 1: \['a'\]"),
         ({"knee": 4}, "position from 0 to 3, got 4"),
     ],
 )

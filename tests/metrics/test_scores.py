@@ -92,6 +92,22 @@ def test_digits_of_a_row_that_the_network_is_sure_of():
     np.testing.assert_allclose(loss, np.exp(-30), rtol=1e-5)
 
 
+def test_modified_entropy_where_probabilities_underflow():
+    z = [[1000.0, 0.0, 0.0, -2000.0], [0.0, -1000.0, -1000.0, -3000.0]]
+    labels = [0, 1, 2, 3]
+    # The likeliest class leaves 2 e^-1000 to the others, and is not the true one.
+    entropy = modified_entropy([1, 3], z, labels=labels, from_logits=True)
+    np.testing.assert_allclose(entropy, [2000 - np.log(2), 4000 - np.log(2)], rtol=1e-12)
+    assert modified_entropy([0, 0], z, labels=labels, from_logits=True).tolist() == [0, 0]
+    # Two classes share the row: 2 * (log 2) / 2.
+    shared = modified_entropy([0], [[700.0, 700.0, -700.0]], labels=[0, 1, 2], from_logits=True)
+    np.testing.assert_allclose(shared, np.log(2), rtol=1e-12)
+    # Of probabilities, the smallest normal number stands for 0.
+    lowest = np.log(np.finfo(float).tiny)
+    entropy = modified_entropy([0, 1], [[0.0, 1.0], [0.0, 1.0]], labels=[0, 1])
+    np.testing.assert_allclose(entropy, [-2 * lowest, 0], rtol=1e-12, atol=1e-300)
+
+
 def test_probability_zero():
     lowest = np.log(np.finfo(float).tiny)
     proba = [[0.0, 1.0, 0.0], [0.0, 1.0, 0.0]]

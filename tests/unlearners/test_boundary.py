@@ -202,8 +202,9 @@ def test_skipped_rows_do_not_contribute(batch_size):
 
 
 def test_nothing_crossed_leaves_the_network_as_it_was():
-    with pytest.warns(UserWarning, match="carried no row across"):
+    with pytest.warns(UserWarning, match="carried no row across") as caught:
         steps = one_step([[1.0, 0.0]], [0], [0], max_steps=1, uncrossed="skip", max_epochs=3)
+    assert caught[0].filename == __file__
     for step in steps:
         np.testing.assert_array_equal(step, 0)
 
