@@ -90,7 +90,13 @@ class Batch:
         return self.y.shape[0]
 
     def __getitem__(self, name):
-        return self.columns[name]
+        return _column(self.columns, name)
+
+
+def _column(columns, name):
+    if name not in columns:
+        raise KeyError(f"{name!r} was not stored with these rows, only {sorted(columns)} was.")
+    return columns[name]
 
 
 class Rows(Dataset):
@@ -132,6 +138,11 @@ class Rows(Dataset):
         return len(self.indices)
 
     def __setitem__(self, name, values):
+        if not isinstance(values, torch.Tensor):
+            raise TypeError(
+                f"{name!r} must be a tensor with one entry a row, got {type(values).__name__}: "
+                "pass torch.as_tensor(...) of it."
+            )
         if len(values) != len(self):
             raise ValueError(
                 f"{name!r} has {len(values)} entries for {len(self)} rows: pass one a row."
@@ -140,7 +151,7 @@ class Rows(Dataset):
 
     def __getitem__(self, key):
         if isinstance(key, str):
-            return self.columns[key]
+            return _column(self.columns, key)
         key = np.array([key])
         return self.take_X(key)[0], self._take_y(key)[0]
 

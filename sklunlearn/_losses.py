@@ -1,9 +1,28 @@
-"""Losses and targets that several methods share."""
+"""Losses and targets that several methods share, and what a loss has to be."""
 
 import torch
 from torch.nn.functional import one_hot
 
-__all__ = ["kl_divergence", "other_classes", "retained_classes"]
+__all__ = ["check_loss", "kl_divergence", "other_classes", "retained_classes"]
+
+
+def check_loss(loss, method, names):
+    """A loss that can be descended; `method` made it, and may change the parameters `names`."""
+    if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
+        given = type(loss).__name__
+        if isinstance(loss, torch.Tensor):
+            given = f"one of shape {tuple(loss.shape)}"
+        raise TypeError(
+            f"`_loss` of {method} must return a tensor with a single value, got {given}: take the "
+            "mean over the rows, and return it."
+        )
+    if not loss.requires_grad:
+        raise ValueError(
+            f"The loss of {method} does not depend on any of the parameters that the run may "
+            f"change, {names}: choose others with `trainable`. If they are the right ones, `_loss` "
+            "has no gradient: it must not detach the logits, nor use their argmax alone."
+        )
+    return loss
 
 
 def kl_divergence(target_logits, logits, temperature=1.0, reduction="batchmean"):

@@ -14,6 +14,7 @@ from sklunlearn._checkpoints import run_stage
 from sklunlearn._data import Rows, on_device
 from sklunlearn._devices import device_of, prepare_optimizers
 from sklunlearn._lean import lean_steps
+from sklunlearn._losses import check_loss
 from sklunlearn._net_params import check_callbacks, check_net_params
 from sklunlearn._nets import (
     copy_net,
@@ -46,6 +47,10 @@ class GradientUnlearner(BaseUnlearner):
     cycled with fresh shuffling. The run goes through skorch, so that its callbacks, its history
     and a net's own `infer` and `train_step` work; the net's own criterion and `get_loss` give way
     to the method's loss.
+
+    Hooks of a method are `_loss` and, with a default each, `_begin`, `_prepare`, `_steps`,
+    `_start_epoch`, `_run` and `_finish`. ``help(GradientUnlearner._prepare)`` shows what one of
+    them is given and returns.
 
     Parameters
     ----------
@@ -172,7 +177,8 @@ class GradientUnlearner(BaseUnlearner):
         net : skorch.NeuralNetClassifier
             The network as it is before the run.
         forget, retain : sklunlearn._data.Rows
-            The rows.
+            The rows, a torch Dataset of pairs (x, class number): ``len(forget)``, ``forget.y``,
+            and ``net.predict_proba(forget)`` for what the network says of them.
 
         Returns
         -------
@@ -204,7 +210,7 @@ class GradientUnlearner(BaseUnlearner):
 
     @abstractmethod
     def _loss(self, module, forget, retain):
-        """Scalar to descend.
+        """Scalar to descend, a tensor that depends on the network's weights.
 
         Parameters
         ----------
@@ -248,7 +254,19 @@ class GradientUnlearner(BaseUnlearner):
         masks = self._select(run, start, forget_rows)
         self._configure(run)
         self._requested = forget_rows
-        rows = self._prepare(start, forget_rows, retain_rows) or (forget_rows, retain_rows)
+        rows = self._prepare(start, forget_rows, retain_rows)
+        if rows is None:
+            rows = forget_rows, retain_rows
+        elif not (
+            isinstance(rows, tuple | list)
+            and len(rows) == 2
+            and all(isinstance(some, Rows) for some in rows)
+        ):
+            raise TypeError(
+                f"`_prepare` of {type(self).__name__} must return a pair, the forget rows and the "
+                f"retain rows to train on, or None, got {type(rows).__name__}: what each row needs "
+                'is stored with `forget["name"] = tensor`.'
+            )
         if self.data_on_device:
             for some in rows:  # a method may have made rows of its own
                 some.source = on_device(some.source, device_of(start))
@@ -306,13 +324,7 @@ class GradientUnlearner(BaseUnlearner):
 
         def get_loss(y_pred, y_true, X=None, training=True):
             loss = self._loss(run.module_, *batches.split(logits_of(run, y_pred)))
-            if not loss.requires_grad:
-                raise ValueError(
-                    f"The loss of {type(self).__name__} does not depend on any of the parameters "
-                    f"that the run may change, {self.updated_params_}: choose others with "
-                    "`trainable`."
-                )
-            return loss
+            return check_loss(loss, type(self).__name__, self.updated_params_)
 
         def step(batch):
             result = run.train_step(batch)

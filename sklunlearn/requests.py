@@ -193,8 +193,9 @@ def check_forget(forget, n_samples, *, allow_all=True, allow_none=False, name="f
         raise TypeError(f"`{name}` is required: pass {kinds}. Got None.")
     forget = np.asarray(forget)
     if forget.ndim != 1:
+        example = " For a class, that is `y == label`." if forget.ndim == 0 else ""
         raise ValueError(
-            f"`{name}` must be one-dimensional, got shape {forget.shape}: pass {kinds}."
+            f"`{name}` must be one-dimensional, got shape {forget.shape}: pass {kinds}.{example}"
         )
     if forget.dtype == bool:
         if len(forget) != n_samples:

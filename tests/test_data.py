@@ -159,6 +159,16 @@ def test_columns_stay_with_their_rows(array):
         batch["mass"]
 
 
+def test_a_column_is_a_tensor_and_has_been_stored():
+    rows = Rows(np.zeros((3, 2), dtype=np.float32))
+    with pytest.raises(TypeError, match=r"'weight' must be a tensor .* got ndarray"):
+        rows["weight"] = np.zeros(3)
+    rows["weight"] = torch.zeros(3)
+    for some in (rows, rows.batch(torch.arange(2))):
+        with pytest.raises(KeyError, match=r"'wieght' was not stored .* only \['weight'\] was"):
+            some["wieght"]
+
+
 def test_a_batch_takes_rows_that_were_taken_before(array):
     X = torch.ones(2, 2)
     assert Rows(array).batch(torch.tensor([0, 1]), X=X).X is X

@@ -82,6 +82,42 @@ def unlearn(net, data, make=SquareUnlearner, **params):
     return make(FrozenEstimator(net), **params).fit(*data).unlearn(*data, forget=range(N_FORGET))
 
 
+@pytest.mark.parametrize("wrong", [torch.zeros(3), (1, 2), "forget"], ids=["tensor", "pair", "one"])
+def test_rows_of_its_own_are_a_pair(data, wrong):
+    class Prepares(SquareUnlearner):
+        def _prepare(self, net, forget, retain):
+            return forget if wrong == "forget" else wrong
+
+    with pytest.raises(TypeError, match=r"`_prepare` of Prepares must return a pair.* or None"):
+        unlearn(make_module(), data, Prepares)
+
+
+def test_what_the_network_says_is_at_hand_before_the_run(data):
+    found = []
+
+    class Asks(SquareUnlearner):
+        def _prepare(self, net, forget, retain):
+            found.append(net.predict_proba(forget))
+            forget["target"] = torch.from_numpy(found[0])
+
+        def _loss(self, module, forget, retain):
+            return (forget.logits.softmax(dim=1) - forget["target"]).square().sum()
+
+    module = make_module()
+    expected = module(torch.from_numpy(data[0][:N_FORGET])).softmax(dim=1).detach()
+    unlearn(module, data, Asks, max_epochs=1)
+    np.testing.assert_allclose(found[0], expected, rtol=1e-5)
+
+
+def test_a_loss_that_is_none_is_named(data):
+    class Forgetful(SquareUnlearner):
+        def _loss(self, module, forget, retain):
+            super()._loss(module, forget, retain)
+
+    with pytest.raises(TypeError, match="`_loss` of Forgetful must return a tensor"):
+        unlearn(make_module(), data, Forgetful)
+
+
 class Recorder(Callback):
     """Keeps the batches of a run and the names of the events."""
 

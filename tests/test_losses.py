@@ -4,7 +4,7 @@ import torch
 from scipy.special import softmax
 
 from sklunlearn._data import Rows
-from sklunlearn._losses import kl_divergence, other_classes, retained_classes
+from sklunlearn._losses import check_loss, kl_divergence, other_classes, retained_classes
 
 TARGET = np.array([[3.0, 1.0, 0.0], [0.5, -1.0, 2.0], [0.0, 0.0, 0.0]])
 LOGITS = np.array([[1.0, 1.0, 1.0], [2.0, 0.0, -1.0], [4.0, 1.0, 1.0]])
@@ -80,3 +80,26 @@ def test_other_classes(allowed, expected):
     mask = other_classes(torch.tensor([0, 2, 1]), torch.tensor(allowed).bool())
     assert mask.dtype == torch.bool
     np.testing.assert_array_equal(mask, np.array(expected, dtype=bool))
+
+
+def test_a_loss_is_handed_through():
+    loss = torch.ones(2, requires_grad=True).sum()
+    assert check_loss(loss, "Mine", ["weight"]) is loss
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (None, "must return a tensor with a single value, got NoneType"),
+        (0.5, "must return a tensor with a single value, got float"),
+        (torch.ones(3, requires_grad=True), r"one of shape \(3,\): take the mean"),
+    ],
+)
+def test_a_loss_is_a_single_value(loss, message):
+    with pytest.raises(TypeError, match=f"`_loss` of Mine .*{message}"):
+        check_loss(loss, "Mine", ["weight"])
+
+
+def test_a_loss_has_a_gradient():
+    with pytest.raises(ValueError, match=r"\['weight'\]: .* `trainable`.* must not detach"):
+        check_loss(torch.tensor(1.0), "Mine", ["weight"])

@@ -339,7 +339,7 @@ def test_no_row(forget):
     "forget, error, message",
     [
         (None, TypeError, "`forget` is required: pass a boolean mask of shape"),
-        (3, ValueError, r"one-dimensional, got shape \(\)"),
+        (3, ValueError, r"one-dimensional, got shape \(\): .* For a class, that is `y == label`."),
         ([[True, False, True, False]], ValueError, r"one-dimensional, got shape \(1, 4\)"),
         ([True, False], ValueError, "mask of 2 rows, but the data has 4 rows"),
         (np.zeros(0, dtype=bool), ValueError, "mask of 0 rows"),

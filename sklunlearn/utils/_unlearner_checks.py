@@ -79,6 +79,13 @@ def check_unlearner(unlearner, *, sklearn_checks=True):
             "`unlearner` must be an instance of a subclass of sklunlearn.base.BaseUnlearner, got "
             f"{unlearner!r}."
         )
+    params = unlearner.get_params(deep=False)
+    if missing := [name for name in ("estimator", "random_state") if name not in params]:
+        raise AssertionError(
+            f"{type(unlearner).__name__} must name the parameters `estimator` and `random_state` "
+            f"in its constructor, and hand them to that of its base class; {missing} not found in "
+            f"{sorted(params)}. What `**kwargs` takes is hidden from scikit-learn."
+        )
     for check in _CHECKS:
         try:
             check(Case(unlearner))

@@ -180,3 +180,18 @@ def test_an_exception_is_the_cause():
     with pytest.raises(AssertionError, match="it raised ZeroDivisionError") as raised:
         check_unlearner(Raises(), sklearn_checks=False)
     assert isinstance(raised.value.__cause__, ZeroDivisionError)
+
+
+def test_a_constructor_names_what_the_checks_set():
+    class Hides(NegGradUnlearner):
+        def __init__(self, estimator=None, **kwargs):
+            super().__init__(estimator, **kwargs)
+
+    class Unseeded(NegGradUnlearner):
+        def __init__(self, estimator=None):
+            super().__init__(estimator)
+
+    for wrong in (Hides, Unseeded):
+        message = rf"{wrong.__name__} must name .*\['random_state'\] not found in \['estimator'\]"
+        with pytest.raises(AssertionError, match=message):
+            check_unlearner(wrong(), sklearn_checks=False)
