@@ -124,7 +124,7 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
         """Forget some rows; the one method that a subclass must write.
 
         Called on a copy of the estimator, with global random states of its own: attributes set
-        here are kept only if all goes well.
+        here are kept only if all goes well. The arrays may be the caller's own: not to be changed.
 
         Parameters
         ----------
