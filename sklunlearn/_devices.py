@@ -80,6 +80,8 @@ def same_in_all_processes(net):
         return
     for name in net._modules:
         for value in getattr(net, f"{name}_").state_dict().values():
+            if not isinstance(value, torch.Tensor):  # of get_extra_state
+                continue
             # As bytes: not every backend sends every type.
             sent = value.contiguous().reshape(-1).view(torch.uint8)
             torch.distributed.broadcast(sent, src=0)
