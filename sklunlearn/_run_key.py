@@ -24,6 +24,7 @@ __all__ = ["key_of_run"]
 _BLOCK = 2**24  # bytes of data at once, as a memory map may be larger than the memory
 _VERSIONS = [__version__, sklearn.__version__, skorch.__version__, torch.__version__]
 _PLAIN = bool, int, float, str, tuple
+_PRINTED = bool, int, float, complex, str, bytes, range, slice, torch.dtype, torch.device, np.dtype
 # These change what is shown, or where something is kept, but not what comes out. Where rows that
 # are read anew in each step would come out otherwise if read once, the key tells it of the rows.
 _WITHOUT_EFFECT = {"data_on_device", "estimator", "memory", "verbose"}
@@ -72,10 +73,12 @@ class _Described:
         self._functions = {}  # a function may refer to itself
 
     def tell(self, value):
-        if value is None or isinstance(value, (bool, int, float, str)):
+        if value is None or isinstance(value, _PRINTED):
             return repr(value)
         if isinstance(value, (list, tuple)):
             return [self.tell(each) for each in value]
+        if isinstance(value, (set, frozenset)):
+            return ["set", *sorted(json.dumps(self.tell(each)) for each in value)]
         if isinstance(value, dict):
             return {str(key): self.tell(each) for key, each in value.items()}
         if isinstance(value, (np.ndarray, torch.Tensor)):

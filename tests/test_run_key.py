@@ -190,6 +190,12 @@ class Scaled(nn.Module):
         (Scaled(1), Scaled(2)),
         (1, 1.0),
         (None, "None"),
+        (b"a", b"b"),
+        ({1, 2}, {1, 3}),
+        (frozenset({"a"}), frozenset({"b"})),
+        (range(2), range(3)),
+        (torch.float32, torch.float64),
+        (np.dtype("f4"), np.dtype("f8")),
     ],
 )
 def test_settings_count(one, other):
