@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted, check_memory
 
 from sklunlearn._checkpoints import check_repeatable
 from sklunlearn._data import Rows, take
-from sklunlearn._devices import check_unwrapped, same_in_all_processes, seed_of_all_processes
+from sklunlearn._devices import same_in_all_processes, seed_of_all_processes
 from sklunlearn._drift import check_max_retain_drop, check_retain_drop, distance_between
 from sklunlearn._nets import (
     check_estimator_type,
@@ -33,10 +33,10 @@ from sklunlearn._training import (
     train_cached,
     train_estimator,
     transform,
-    uncompiled,
     unfrozen,
 )
 from sklunlearn._validation import check_X, check_X_y, encode_labels, find_classes
+from sklunlearn._wrapped import check_unwrapped, uncompiled
 from sklunlearn.exceptions import DivergenceError, ReleasedModelError
 from sklunlearn.requests import ForgetRequest, check_forget
 
