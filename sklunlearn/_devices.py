@@ -1,18 +1,14 @@
-"""Where a net computes: its device, the processes that train it together, compiled or not."""
+"""Where a net computes: its device, and the processes that train it together."""
 
 import numpy as np
 import torch
 
 __all__ = [
-    "check_unwrapped",
     "device_of",
-    "is_compiled",
     "outputs_in_evaluation",
     "prepare_optimizers",
     "same_in_all_processes",
     "seed_of_all_processes",
-    "unwrap",
-    "unwrapped",
 ]
 
 
@@ -27,15 +23,6 @@ def device_of(net):
     modules = (getattr(net, f"{name}_") for name in net._modules)
     tensors = (value for m in modules for value in (*m.parameters(), *m.buffers()))
     return next((value.device for value in tensors), torch.device("cpu"))
-
-
-def check_unwrapped(net):
-    """Raise a ValueError if accelerate has wrapped a trained net: it cannot be copied so."""
-    if getattr(net, "_wrapped_with_accelerator", False):
-        raise ValueError(
-            "The net in the FrozenEstimator is still wrapped by accelerate: train it with "
-            f"{type(net).__name__}(..., unwrap_after_train=True)."
-        )
 
 
 def outputs_in_evaluation(net, X):
@@ -80,38 +67,12 @@ def same_in_all_processes(net):
         return
     for name in net._modules:
         for value in getattr(net, f"{name}_").state_dict().values():
+            if not isinstance(value, torch.Tensor):  # of get_extra_state
+                continue
             # As bytes: not every backend sends every type.
             sent = value.contiguous().reshape(-1).view(torch.uint8)
             torch.distributed.broadcast(sent, src=0)
             value.copy_(sent.view(value.dtype).reshape(value.shape))
-
-
-def unwrapped(net, module):
-    """A module of a net, without what accelerate and torch.compile have wrapped it in."""
-    if getattr(net, "_wrapped_with_accelerator", False):
-        module = net.accelerator.unwrap_model(module)
-    return getattr(module, "_orig_mod", module)
-
-
-def unwrap(net):
-    """Take the modules of a net out of what accelerate and torch.compile have wrapped them in.
-
-    Wrapped by either, their parameters have other names. By accelerate, a copy would train along
-    with the original; compiled, a module takes no notice of hooks that it is given later.
-    """
-    if getattr(net, "_wrapped_with_accelerator", False):
-        net._unwrap_accelerator()
-    if is_compiled(net):
-        for name in net._modules + net._criteria:
-            vars(net)[f"{name}_"] = unwrapped(net, getattr(net, f"{name}_"))
-        # So that whoever initialises it again, as a file that is read does, has it as it is.
-        vars(net)["compile"] = False
-
-
-def is_compiled(net):
-    """Whether torch.compile has wrapped the module of a trained net, or its criterion."""
-    parts = (getattr(net, f"{name}_", None) for name in net._modules + net._criteria)
-    return any(hasattr(part, "_orig_mod") for part in parts)
 
 
 def _trained_by_several(net):

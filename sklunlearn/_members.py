@@ -120,7 +120,8 @@ def check_same_architecture(names, members):
 def _describe(net):
     """What two networks must have in common for their weights to mean the same."""
     state = net.module_.state_dict()
-    shapes = {key: f"{tuple(v.shape)}, {v.dtype}" for key, v in state.items()}
+    tensors = {key: v for key, v in state.items() if isinstance(v, torch.Tensor)}
+    shapes = {key: f"{tuple(v.shape)}, {v.dtype}" for key, v in tensors.items()}
     return {"module": type(net.module_).__qualname__, **shapes}
 
 

@@ -163,6 +163,8 @@ def _merge(nets, value_of):
     states = [net.module_.state_dict() for net in nets]
     with torch.no_grad():
         for key, target in merged.module_.state_dict().items():
+            if not isinstance(target, torch.Tensor):  # of get_extra_state: as in the first
+                continue
             # In pieces, as sums in double precision would take many times the memory of a layer.
             for piece, *values in _pieces([target, *(state[key] for state in states)]):
                 piece.copy_(value_of(key, values))

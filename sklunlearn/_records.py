@@ -63,6 +63,8 @@ def make_record(unlearner, requested_at, forget, start, drift, request=None):
 
 def _describe(value, nested=False):
     """What a record says of a parameter. Never data, which a parameter may hold too."""
+    if isinstance(value, (np.number, np.bool_)):  # as numpy.logspace gives for a grid
+        return repr(value.item())
     if hasattr(value, "shape"):
         return f"{type(value).__name__} of shape {tuple(value.shape)}"
     if isinstance(value, (list, set, frozenset)) and nested:  # rows or labels, for all one knows
@@ -81,6 +83,9 @@ def _describe(value, nested=False):
         # An estimator within, the member of a composition; its own network the digests tell.
         params = {k: v for k, v in value.get_params(deep=False).items() if k != "estimator"}
         told = ", ".join(f"{name}={_described(v)}" for name, v in params.items())
+        return f"{type(value).__name__}({told})"
+    if type(value).__module__.startswith("sklunlearn."):  # as a saliency mask
+        told = ", ".join(f"{name}={_described(v)}" for name, v in vars(value).items())
         return f"{type(value).__name__}({told})"
     if isinstance(value, (tuple, list)) and not is_plain(value):
         return f"[{', '.join(_described(entry) for entry in value)}]"

@@ -24,8 +24,10 @@ __all__ = ["key_of_run"]
 _BLOCK = 2**24  # bytes of data at once, as a memory map may be larger than the memory
 _VERSIONS = [__version__, sklearn.__version__, skorch.__version__, torch.__version__]
 _PLAIN = bool, int, float, str, tuple
-# These change what is shown, or where something is kept, but not what comes out.
-_WITHOUT_EFFECT = {"estimator", "memory", "verbose"}
+_PRINTED = bool, int, float, complex, str, bytes, range, slice, torch.dtype, torch.device, np.dtype
+# These change what is shown, or where something is kept, but not what comes out. Where rows that
+# are read anew in each step would come out otherwise if read once, the key tells it of the rows.
+_WITHOUT_EFFECT = {"data_on_device", "estimator", "memory", "verbose"}
 
 
 def key_of_run(net, data, **settings):
@@ -67,14 +69,16 @@ class _Described:
     """Descriptions in JSON's types, by value where a value is data."""
 
     def __init__(self):
-        self._digests = {}  # forget and retain rows are of one array
+        self._digests, self._sources = {}, {}  # forget and retain rows are of one array
         self._functions = {}  # a function may refer to itself
 
     def tell(self, value):
-        if value is None or isinstance(value, (bool, int, float, str)):
+        if value is None or isinstance(value, _PRINTED):
             return repr(value)
         if isinstance(value, (list, tuple)):
             return [self.tell(each) for each in value]
+        if isinstance(value, (set, frozenset)):
+            return ["set", *sorted(json.dumps(self.tell(each)) for each in value)]
         if isinstance(value, dict):
             return {str(key): self.tell(each) for key, each in value.items()}
         if isinstance(value, (np.ndarray, torch.Tensor)):
@@ -105,9 +109,21 @@ class _Described:
         finally:
             del self._functions[id(function)]
 
+    def _tell_source(self, source):
+        """What the steps take, from an array as from the tensor of it on a device."""
+        held = source
+        while isinstance(held, Rows):
+            held = held.source
+        if not isinstance(held, (np.ndarray, torch.Tensor)):
+            return self.tell(source)
+        if id(source) not in self._sources:
+            self._sources[id(source)] = _digest_taken(source), source
+        return self._sources[id(source)][0]
+
     def _tell_object(self, value):
         if isinstance(value, Rows):
-            return self.tell([value.source, value.indices, value.y, value.columns])
+            source = self._tell_source(value.source)
+            return [source, *map(self.tell, [value.indices, value.y, value.columns])]
         if isinstance(value, Subset):
             return self.tell([value.dataset, np.asarray(value.indices)])
         if isinstance(value, TensorDataset):
@@ -161,6 +177,17 @@ def _code_of(code):
         for each in code.co_consts
     ]
     return [code.co_code.hex(), constants, *code.co_names]
+
+
+def _digest_taken(source):
+    rows, digest = Rows(source), hashlib.sha256()
+    first = rows.take_X(np.arange(min(1, len(rows))))
+    digest.update(f"{len(rows)} {tuple(first.shape[1:])}".encode())
+    n_rows = max(1, _BLOCK // max(1, bytes_of(first).nbytes))
+    for start in range(0, len(rows), n_rows):
+        block = rows.take_X(np.arange(start, min(start + n_rows, len(rows))))
+        digest.update(bytes_of(block).data)
+    return digest.hexdigest()
 
 
 def _digest(values):

@@ -134,7 +134,7 @@ class _Attributes:
             # In place: they may be the parameters of a module.
             for leaf, value in zip(_leaves(vars(self.obj)[name]), values, strict=True):
                 with torch.no_grad():
-                    torch.as_tensor(leaf).copy_(torch.as_tensor(_decode(value)))
+                    leaf[...] = _decode(value)
         for name, value in state["states"].items():
             _put_back_state(vars(self.obj)[name], _decode(value))
 
@@ -245,14 +245,25 @@ def _leaves(value):
     if isinstance(value, dict):
         return [leaf for each in value.values() for leaf in _leaves(each)]
     is_tensor = isinstance(value, torch.Tensor) and value.layout is torch.strided
-    is_array = type(value) is np.ndarray and value.dtype.kind in "biufc"
-    return [value] if is_tensor or is_array else []
+    is_tensor = is_tensor and not value.is_meta
+    return [value] if is_tensor or (type(value) is np.ndarray and _is_numeric(value)) else []
 
 
 def _digests(value):
-    return [
-        hashlib.sha256(bytes_of(torch.as_tensor(leaf)).data).digest() for leaf in _leaves(value)
-    ]
+    return [hashlib.sha256(_bytes(leaf)).digest() for leaf in _leaves(value)]
+
+
+def _bytes(leaf):
+    # Arrays as they are: torch takes none that are read-only, or run backwards.
+    if isinstance(leaf, np.ndarray):
+        return np.ascontiguousarray(leaf).view(np.uint8).data
+    return bytes_of(leaf.resolve_conj().resolve_neg()).data
+
+
+def _is_numeric(array):
+    """Whether torch has numbers of this type, in whatever byte order."""
+    largest = 16 if array.dtype.kind == "c" else 8
+    return array.dtype.kind in "biufc" and array.dtype.itemsize <= largest
 
 
 def _encode(value):
@@ -262,8 +273,12 @@ def _encode(value):
         return value.detach()
     if isinstance(value, np.generic) and not isinstance(value, np.void):
         return _encode(value.item())
-    if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
-        return {_ARRAY: torch.from_numpy(value.copy())}
+    if isinstance(value, np.ndarray) and _is_numeric(value):
+        return {
+            _ARRAY: torch.from_numpy(
+                np.array(value, dtype=value.dtype.newbyteorder("="), order="C")
+            )
+        }
     if type(value) in (list, tuple):
         return type(value)(_encode(each) for each in value)
     if isinstance(value, dict) and all(type(key) in (str, int) for key in value):

@@ -2,6 +2,7 @@
 
 import contextlib
 import numbers
+import os
 import random
 import threading
 from contextvars import ContextVar
@@ -19,8 +20,18 @@ __all__ = [
     "shared_draws",
 ]
 
-# The states are those of the process: threads that train must take turns.
-_ONE_AT_A_TIME = threading.RLock()
+
+class _Turns:
+    """The states are those of the process: threads that train must take turns."""
+
+    def __init__(self):
+        self.lock = threading.RLock()
+
+
+_turns = _Turns()
+# In a process that is forked off, the thread whose turn it was does not live on to end it.
+if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+    os.register_at_fork(after_in_child=_turns.__init__)
 
 _known = ContextVar("_known", default=None)
 
@@ -39,14 +50,14 @@ def isolated_random_state(seed):
     Networks draw from the global states (initial weights, dropout, shuffling), so that a
     generator passed by hand could not reach every draw. On exit, also by an exception, the states
     are what they were on entry. As all threads of a process share these states, only one thread at
-    a time is inside; others wait.
+    a time is inside; others wait. So a thread inside must not wait for others that would enter.
 
     Parameters
     ----------
     seed : int or None
         Seed of the states inside; None takes entropy from the operating system.
     """
-    with _ONE_AT_A_TIME:
+    with _turns.lock:
         python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
         devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else []
         try:
@@ -59,15 +70,18 @@ def isolated_random_state(seed):
 
 
 def global_states():
-    """The global random states on the CPU: equal as long as nothing is drawn.
+    """The global random states: equal as long as nothing is drawn.
 
     Returns
     -------
     states : tuple
     """
     _, key, position, *gauss = np.random.get_state()  # noqa: NPY002
-    torch_state = torch.get_rng_state().numpy().tobytes()
-    return random.getstate(), (key.tobytes(), position, *gauss), torch_state
+    of_torch = [torch.get_rng_state()]
+    if torch.cuda.is_available():
+        of_torch += torch.cuda.get_rng_state_all()
+    torch_states = tuple(state.numpy().tobytes() for state in of_torch)
+    return random.getstate(), (key.tobytes(), position, *gauss), torch_states
 
 
 class RandomStream:
@@ -113,8 +127,9 @@ def draw_once(key, function):
 
     Parameters
     ----------
-    key : hashable
-        Of all that the result depends on, besides the draws.
+    key : callable
+        Without arguments; gives something hashable of all that the result depends on, besides the
+        draws. Asked in :func:`shared_draws` only.
     function : callable
         Without arguments. Its result must not be changed.
 
@@ -127,7 +142,7 @@ def draw_once(key, function):
     known = _known.get()
     if known is None:
         return function()
-    key = key, global_states()
+    key = key(), global_states()
     if key in known:
         result, states = known[key]
         _put_back(states)

@@ -84,8 +84,6 @@ def check_net(net):
                 raise NotStackable(f"the class of the net, {cls.__name__}, has its own {name!r}")
     if net._modules != ["module"] or net._optimizers != ["optimizer"]:
         raise NotStackable("the net has more than one module or optimizer")
-    if net.compile:
-        raise NotStackable("the net is compiled")
 
 
 def check_run(leader, run):

@@ -1,5 +1,6 @@
 """Runs of one method that differ only in numbers, trained together as one stack of networks."""
 
+import copy
 import datetime
 import time
 from numbers import Real
@@ -17,7 +18,13 @@ from sklunlearn._nets import (
     shallow_copy,
     weights_digest,
 )
-from sklunlearn._seeding import draw_seed, global_states, isolated_random_state, shared_draws
+from sklunlearn._seeding import (
+    RandomStream,
+    draw_seed,
+    global_states,
+    isolated_random_state,
+    shared_draws,
+)
 from sklunlearn._stackable import (
     NotStackable,
     check_net,
@@ -66,12 +73,15 @@ def unlearn_stacked(fitted, candidates, X, y, forget):
     size = largest_stack(fitted.net_, transform(fitted.preprocessing_, sample))
     indices = np.flatnonzero(forget)
     rows = Rows(transform(fitted.preprocessing_, take(X, indices)), y[indices])
+    draws = RandomStream(seed)
+    with isolated_random_state(seed), draws:
+        inputs = fitted._inputs(fitted.net_, X)  # once for all candidates
     for start in range(0, len(candidates), size):
         chunk = candidates[start : start + size]
         requested_at = datetime.datetime.now(datetime.UTC)
         began = time.perf_counter()
         with isolated_random_state(seed):
-            places = _train(fitted, chunk, seed, X, y, forget)
+            places = _train(fitted, chunk, draws, inputs, y, forget)
         seconds = (time.perf_counter() - began) / len(chunk)
         for stack, position in places:
             # One at a time, to be freed after its scores: so many objects at once would have
@@ -86,7 +96,7 @@ def unlearn_stacked(fitted, candidates, X, y, forget):
             yield unlearner if np.isfinite(unlearner.forget_loss_).all() else None
 
 
-def _train(fitted, candidates, seed, X, y, forget):
+def _train(fitted, candidates, draws, X, y, forget):
     """Of each candidate, the stack that it was trained in, and its position there."""
     prepared = stackable_params(fitted)[1]
     bundles, owner = [], []
@@ -98,7 +108,7 @@ def _train(fitted, candidates, seed, X, y, forget):
                 leader = shallow_copy(fitted)
                 vars(leader).update(candidate)
                 known = [len(bundles)]
-                bundles.append(Bundle(leader, before, seed, X, y, forget))
+                bundles.append(Bundle(leader, before, copy.copy(draws), X, y, forget))
             owner.append(bundles[known[0]])
     found = {bundle: bundle.structure() for bundle in bundles}
     structures = [found[bundle] for bundle in owner]

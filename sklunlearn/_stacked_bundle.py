@@ -4,7 +4,6 @@ from numbers import Real
 
 from sklunlearn._devices import device_of
 from sklunlearn._nets import weights_digest
-from sklunlearn._seeding import RandomStream
 from sklunlearn._stackable import check_run
 from sklunlearn._steps import StepBatches
 
@@ -12,13 +11,25 @@ __all__ = ["Bundle"]
 
 
 class Bundle:
-    """Runs that are prepared as one, by a leader: what it trains, on which rows, in which order."""
+    """Runs that are prepared as one, by a leader: what it trains, on which rows, in which order.
 
-    def __init__(self, leader, before, seed, X, y, forget):
+    Parameters
+    ----------
+    leader : GradientUnlearner
+        With the parameters of the runs.
+    before : dict
+        Those of them that the preparation reads.
+    draws : RandomStream
+        What the runs draw from, each as if it were alone.
+    X, y, forget
+        As `_open` is given them.
+    """
+
+    def __init__(self, leader, before, draws, X, y, forget):
         self.leader, self.before = leader, before
         self.start = leader.net_
         self.known = set(vars(leader))
-        self._draws = RandomStream(seed)
+        self._draws = draws
         with self._draws:
             self.run, self.rows, self.masks = leader._open(self.start, X, y, forget)
         check_run(leader, self.run)

@@ -17,23 +17,17 @@ from torch.utils.data import Dataset
 
 from sklunlearn._checkpoints import check_repeatable, fit_stage
 from sklunlearn._data import Rows
-from sklunlearn._devices import (
-    is_compiled,
-    same_in_all_processes,
-    seed_of_all_processes,
-    unwrap,
-    unwrapped,
-)
+from sklunlearn._devices import same_in_all_processes, seed_of_all_processes
 from sklunlearn._lean import lean_steps
 from sklunlearn._nets import (
     bytes_of,
     check_finite_outputs,
     check_finite_weights,
     check_outputs,
-    shallow_copy,
     stopped_by_callback,
 )
 from sklunlearn._seeding import isolated_random_state
+from sklunlearn._wrapped import unwrap, unwrapped
 from sklunlearn.networks import default_net
 from sklunlearn.trainable import one_value_allowed
 
@@ -45,7 +39,6 @@ __all__ = [
     "train_estimator",
     "train_further",
     "transform",
-    "uncompiled",
     "unfrozen",
 ]
 
@@ -192,19 +185,6 @@ def split_pipeline(estimator):
 def unfrozen(estimator):
     """The estimator itself, or what a FrozenEstimator holds."""
     return estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
-
-
-def uncompiled(estimator):
-    """A fitted estimator; with its modules as they were before torch.compile, in a copy."""
-    net = split_pipeline(estimator)[1]
-    if not is_compiled(net):
-        return estimator
-    net = shallow_copy(net)
-    unwrap(net)
-    if not isinstance(estimator, Pipeline):
-        return net
-    steps = [*estimator.steps[:-1], (estimator.steps[-1][0], net)]
-    return Pipeline(steps, memory=estimator.memory)
 
 
 def check_can_start_afresh(estimator):

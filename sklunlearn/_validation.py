@@ -7,7 +7,8 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _num_samples, column_or_1d, validate_data
 from torch.utils.data import Dataset
 
-from sklunlearn._data import is_memory_mapped, labels_of
+from sklunlearn._data import is_memory_mapped
+from sklunlearn._dataset_labels import labels_of
 from sklunlearn._training import split_pipeline, unfrozen
 
 __all__ = ["check_X", "check_X_y", "encode_labels", "find_classes"]

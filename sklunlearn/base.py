@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted, check_memory
 
 from sklunlearn._checkpoints import check_repeatable
 from sklunlearn._data import Rows, take
-from sklunlearn._devices import check_unwrapped, same_in_all_processes, seed_of_all_processes
+from sklunlearn._devices import same_in_all_processes, seed_of_all_processes
 from sklunlearn._drift import check_max_retain_drop, check_retain_drop, distance_between
 from sklunlearn._nets import (
     check_estimator_type,
@@ -33,10 +33,10 @@ from sklunlearn._training import (
     train_cached,
     train_estimator,
     transform,
-    uncompiled,
     unfrozen,
 )
 from sklunlearn._validation import check_X, check_X_y, encode_labels, find_classes
+from sklunlearn._wrapped import check_unwrapped, uncompiled
 from sklunlearn.exceptions import DivergenceError, ReleasedModelError
 from sklunlearn.requests import ForgetRequest, check_forget
 
@@ -124,7 +124,7 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
         """Forget some rows; the one method that a subclass must write.
 
         Called on a copy of the estimator, with global random states of its own: attributes set
-        here are kept only if all goes well.
+        here are kept only if all goes well. The arrays may be the caller's own: not to be changed.
 
         Parameters
         ----------

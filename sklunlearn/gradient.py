@@ -229,7 +229,7 @@ class GradientUnlearner(BaseUnlearner):
         return self.retain_weight > 0
 
     def _unlearn(self, start, X, y, forget):
-        run, rows, masks = self._open(start, X, y, forget)
+        run, rows, masks = self._open(start, self._inputs(start, X), y, forget)
         frozen = self.freeze_batchnorm
         with (
             training_only(run.module_, self.updated_params_, freeze_batchnorm=frozen),
@@ -243,11 +243,16 @@ class GradientUnlearner(BaseUnlearner):
         self._finish(run)
         return resume_training(run, start)
 
-    def _open(self, start, X, y, forget):
-        """All that comes before the run: what is trained, on which rows, and which weights stay."""
+    def _inputs(self, net, X):
+        """What the network takes, of all rows; on its device, if they are to be there."""
         X = transform(self.preprocessing_, X)
-        if self.data_on_device:
-            X = on_device(X, device_of(start))
+        return on_device(X, device_of(net)) if self.data_on_device else X
+
+    def _open(self, start, X, y, forget):
+        """All that comes before the run: what is trained, on which rows, and which weights stay.
+
+        X is what `_inputs` gives.
+        """
         forget_rows = Rows(X, y, np.flatnonzero(forget))
         retain_rows = Rows(X, y, others(forget))
         run = self._begin(start)

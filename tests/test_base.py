@@ -18,6 +18,7 @@ from torch.utils.data import TensorDataset
 from sklunlearn.base import BaseUnlearner
 from sklunlearn.exceptions import DivergenceError
 from sklunlearn.networks import MLP, SmallCNN
+from sklunlearn.saliency import saliency_mask
 
 
 class ShiftUnlearner(BaseUnlearner):
@@ -168,7 +169,11 @@ class Keeping(Callback):
     ("value", "described"),
     [
         (0.5, "0.5"),
+        (np.float64(0.5), "0.5"),
+        (np.bool_(True), "True"),
         ((0, 1), "(0, 1)"),
+        (saliency_mask(0.5), "SaliencyMask(fraction=0.5, trainable='all')"),
+        (saliency_mask(0.5, trainable=len), "SaliencyMask(fraction=0.5, trainable=builtins.len)"),
         (BaseUnlearner, repr(BaseUnlearner)),
         ({"optimizer__nesterov": True}, "{'optimizer__nesterov': True}"),
         ([("name", BaseUnlearner)], f"[('name', {BaseUnlearner!r})]"),

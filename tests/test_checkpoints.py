@@ -21,6 +21,7 @@ from test_files import full_disk
 from torch import nn
 
 from sklunlearn import (
+    AMUNUnlearner,
     BoundaryUnlearner,
     ComposedUnlearner,
     DUCKUnlearner,
@@ -148,6 +149,18 @@ def test_what_changes_in_a_run_comes_back(method, frozen, X, y, folder):
         found, epochs = unlearn_in_two(method, X, y, folder, interrupted_at=at)
         assert epochs == all_epochs[at - 1 :]
         assert weights_digest(found.net_) == weights_digest(expected.net_)
+
+
+@pytest.mark.parametrize("cls", [BoundaryUnlearner, SCRUBUnlearner, AMUNUnlearner])
+def test_a_run_whose_data_were_on_the_device_goes_on_without(cls, frozen, X, y, folder):
+    method = cls(frozen, max_epochs=4, random_state=0)
+    expected, all_epochs = unlearn(method, X, y)
+    with pytest.raises(KeyboardInterrupt), checkpoints(folder):
+        unlearn(clone(method).set_params(data_on_device=True), X, y, interrupted_at=3)
+    with checkpoints(folder):
+        found, epochs = unlearn(method, X, y)
+    assert epochs == all_epochs[2:]
+    assert weights_digest(found.net_) == weights_digest(expected.net_)
 
 
 def test_attributes_of_the_method_come_back(frozen, X, y, folder):

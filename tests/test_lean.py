@@ -4,6 +4,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from sklearn.base import clone
 from skorch import NeuralNetClassifier
 from skorch.callbacks import Callback
 from torch import nn
@@ -55,7 +56,7 @@ def test_the_mode_is_set_wherever_it_is_another(training):
         net.module_ = Linear().train(not training)  # a callback may have it made anew
         net._set_training(training)
         assert modes_of(net) == [training] * 4
-    assert "_set_training" not in vars(net)
+    assert type(net) is NeuralNetClassifier
 
 
 def test_the_mode_is_not_set_again():
@@ -77,18 +78,58 @@ def test_the_mode_is_not_set_again():
 def test_a_net_can_be_copied_in_lean_steps():
     net = make_net(Linear)
     with lean_steps(net):
-        copies = copy.deepcopy(net), pickle.loads(pickle.dumps(net))
+        copies = copy.deepcopy(net), *(pickle.loads(pickle.dumps(net, p)) for p in range(6))
         for other in copies:
             other._set_training(False)
             assert modes_of(other) == [False] * 4
+            assert type(other) is NeuralNetClassifier and vars(other).keys() == vars(net).keys()
     assert modes_of(net) == [True] * 4
+
+
+def test_a_net_that_a_callback_clones_is_trained_by_itself(rows):
+    clones = []
+
+    class Cloning(Callback):
+        def on_batch_end(self, net, **kwargs):
+            other = clone(net).set_params(callbacks=None, max_epochs=1)
+            torch.manual_seed(1)
+            clones.append(other.fit(*rows))
+
+    net = make_net(Linear, callbacks=[("cloning", Cloning())], max_epochs=2, batch_size=-1)
+    with lean_steps(net):
+        net.partial_fit(*rows)
+    other = clones[-1]
+    alone = clone(net).set_params(callbacks=None, max_epochs=1)
+    torch.manual_seed(1)
+    alone.fit(*rows)
+    assert len(net.history) == 2 and other.get_params().keys() == alone.get_params().keys()
+    for one, expected in zip(other.module_.parameters(), alone.module_.parameters(), strict=True):
+        torch.testing.assert_close(one, expected, rtol=0, atol=0)
+    other._set_training(False)  # fit leaves the modes of each as they are
+    assert modes_of(other) == [False] * 4 and modes_of(net) == [True] * 4
+
+
+def test_what_a_net_has_on_the_instance_is_kept(rows):
+    net, calls = make_net(Linear, batch_size=-1), []
+    ordinary = net.run_single_epoch
+
+    def run_single_epoch(*args, **kwargs):
+        calls.append("epoch")
+        return ordinary(*args, **kwargs)
+
+    net.run_single_epoch = run_single_epoch
+    with lean_steps(net):
+        net.partial_fit(*rows)
+    assert len(calls) == 2 * net.max_epochs  # of training and of validation
+    assert net.run_single_epoch is run_single_epoch
 
 
 def test_the_methods_are_those_of_the_net_after_an_error():
     net = make_net(Linear)
     with pytest.raises(RuntimeError, match="stop"), lean_steps(net):
+        assert type(net)._set_training is not NeuralNetClassifier._set_training
         raise RuntimeError("stop")
-    assert "_set_training" not in vars(net)
+    assert type(net) is NeuralNetClassifier
 
 
 # Epochs
@@ -185,3 +226,19 @@ def test_an_optimizer_with_its_own_way_to_drop_gradients_is_asked(rows):
         net.module_.linear.weight.grad = torch.ones(2, 2)
         net._zero_grad_optimizer(set_to_none=False)
     assert not net.module_.linear.weight.grad.any()
+
+
+def test_an_optimizer_is_asked_to_drop_gradients_as_skorch_asks(rows):
+    class Own(torch.optim.SGD):
+        def zero_grad(self):  # of older releases of torch
+            super().zero_grad(set_to_none=False)
+
+    net = make_net(Linear, optimizer=Own, batch_size=-1)
+    with lean_steps(net):
+        net.partial_fit(*rows)
+        net._zero_grad_optimizer()
+        assert not net.module_.linear.weight.grad.any()
+        net.optimizer_.zero_grad = lambda: calls.append(1)  # on the instance
+        calls = []
+        net._zero_grad_optimizer()
+    assert calls == [1]

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -6,6 +8,7 @@ from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from sklunlearn._data import Rows
+from sklunlearn._members import check_same_architecture
 from sklunlearn._merge import add_differences, average, graft, is_one_of, recalibrate
 
 
@@ -373,3 +376,29 @@ def test_layers_are_merged_in_pieces(nets, monkeypatch):
     for expected, net in zip(whole, merged(), strict=True):
         for key, value in state(net).items():
             np.testing.assert_array_equal(value, expected[key], err_msg=key)
+
+
+class Noted(nn.Sequential):
+    """With a state that is no tensor."""
+
+    def __init__(self):
+        super().__init__(nn.Linear(4, 3), nn.Linear(3, 3))
+
+    def get_extra_state(self):
+        return {"note": "a"}
+
+    def set_extra_state(self, state):
+        pass
+
+
+def test_a_state_that_is_no_tensor():
+    nets = [initialized(Noted, seed) for seed in range(2)]
+    first, second = ([p.detach() for p in net.module_.parameters()] for net in nets)
+    weights = np.array([0.5, 0.5])
+    for merged, expected in [
+        (average(nets, weights), [(a + b) / 2 for a, b in zip(first, second, strict=True)]),
+        (graft(nets, ["1"]), first[:2] + second[2:]),
+    ]:
+        torch.testing.assert_close(list(merged.module_.parameters()), expected)
+    members = [SimpleNamespace(net_=net, preprocessing_=None) for net in nets]
+    check_same_architecture(["one", "other"], members)

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset, Subset, TensorDataset
 
 from sklunlearn import NegGradUnlearner, SCRUBUnlearner
 from sklunlearn import _run_key as module
-from sklunlearn._data import Rows
+from sklunlearn._data import Rows, on_device
 from sklunlearn._run_key import key_of_run
 
 DATA = np.arange(12.0, dtype=np.float32).reshape(4, 3)
@@ -135,6 +135,25 @@ def test_what_is_stored_with_the_rows_counts():
     assert key((rows,)) != key((Rows(DATA),))
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8])
+def test_where_the_rows_are_does_not_count(dtype, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_BLOCK", 30)  # two rows and a half
+    X = DATA.astype(dtype)
+    np.save(tmp_path / "X.npy", X)
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    held = on_device(X, "cpu")
+    for indices in (np.arange(4), np.array([3, 1])):
+        keys = {key((Rows(source, indices=indices),)) for source in (X, mapped, Rows(mapped), held)}
+        assert len(keys) == 1
+    assert key((Rows(held),)) != key((Rows(on_device(X + 1, "cpu")),))
+    assert key((Rows(held),)) != key((Rows(held.reshape(4, 3, 1)),))
+
+
+def test_where_a_method_has_its_rows_does_not_count():
+    methods = [NegGradUnlearner(data_on_device=on) for on in (False, True)]
+    assert len({key(params=method) for method in methods}) == 1
+
+
 def make_function(value):
     def function(n=0):
         return value if n == 0 else function(n - 1)
@@ -171,6 +190,12 @@ class Scaled(nn.Module):
         (Scaled(1), Scaled(2)),
         (1, 1.0),
         (None, "None"),
+        (b"a", b"b"),
+        ({1, 2}, {1, 3}),
+        (frozenset({"a"}), frozenset({"b"})),
+        (range(2), range(3)),
+        (torch.float32, torch.float64),
+        (np.dtype("f4"), np.dtype("f8")),
     ],
 )
 def test_settings_count(one, other):

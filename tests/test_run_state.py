@@ -146,6 +146,42 @@ def test_what_changes_in_place():
     assert arrays[2] is again.mean[1][0] and arrays[2].tolist() == [1, 1, 4]
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: np.arange(4.0)[::-1],
+        lambda: np.arange(4, dtype=">i4"),
+        lambda: np.arange(4).astype(np.float16)[::2],
+        lambda: np.array(1 + 2j),
+        lambda: torch.tensor([1j, 2]).conj(),
+        lambda: torch.zeros(0, 2),
+    ],
+)
+def test_arrays_of_every_kind(make):
+    method, other = Method(), Method()
+    method.value, other.value = make(), make()
+    state, fresh = RunState(make_net(), method=method), RunState(make_net(), method=other)
+    assert not any(state.take()["attributes"]["method"].values())
+    method.value *= 3
+    kept = copy.deepcopy(state.take())
+    assert (len(kept["attributes"]["method"]["contents"]) == 1) == (method.value.shape != (0, 2))
+    held = other.value
+    fresh.put_back(kept)
+    assert other.value is held and held.tolist() == (3 * make()).tolist()
+    method.new = make()
+    fresh.put_back(copy.deepcopy(state.take()))
+    assert other.new.tolist() == make().tolist()
+
+
+@pytest.mark.parametrize("value", [np.zeros(2, dtype=np.longdouble), torch.zeros(2, device="meta")])
+def test_arrays_of_other_kinds_are_left_alone(value):
+    method = Method()
+    method.value, method.fixed = value, np.arange(3.0)
+    method.fixed.flags.writeable = False
+    state = RunState(make_net(), method=method)
+    assert not any(state.take()["attributes"]["method"].values())
+
+
 def test_attributes_that_change():
     method = Method()
     method.fixed, method.teacher, method.numbers, method.table = "a", object(), [1], {"a": 1}

@@ -1,7 +1,11 @@
+import os
 import random
+import select
+import signal
 import time
+import warnings
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+from threading import Barrier, Event
 
 import numpy as np
 import pytest
@@ -70,6 +74,35 @@ def test_threads_take_turns(global_states):
             assert set(found) == {expected[seed]}
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_a_process_forked_off_while_another_thread_draws():
+    inside, done = Event(), Event()
+
+    def hold():
+        with isolated_random_state(0):
+            inside.set()
+            done.wait()
+
+    with ThreadPoolExecutor(1) as pool:
+        held = pool.submit(hold)
+        inside.wait()
+        read, write = os.pipe()
+        with warnings.catch_warnings(action="ignore"):  # of Python 3.12: there are threads
+            child = os.fork()
+        if not child:
+            with isolated_random_state(1):
+                os.write(write, repr(draws()).encode())
+            os._exit(0)
+        ready, _, _ = select.select([read], [], [], 20)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        done.set()
+        held.result()
+    assert ready and os.read(read, 1000).decode() == repr(expected_draws(1))
+    os.close(read)
+    os.close(write)
+
+
 def test_what_is_drawn_once(global_states):
     calls = []
 
@@ -80,19 +113,19 @@ def test_what_is_drawn_once(global_states):
     expected = expected_draws(1)
     for seed in (1, 1):  # nothing is remembered without the context
         with isolated_random_state(seed):
-            assert seeding.draw_once("key", function) == expected
+            assert seeding.draw_once(pytest.fail, function) == expected
     assert len(calls) == 2
     with seeding.shared_draws():
         for key, seed in [("key", 1), ("key", 1), ("other", 1), ("key", 2)]:
             with isolated_random_state(seed):
-                assert seeding.draw_once(key, function) == expected_draws(seed)
+                assert seeding.draw_once(lambda key=key: key, function) == expected_draws(seed)
                 after = draws()
             with isolated_random_state(seed):
                 draws()
                 assert draws() == after, "the states are those of after the call"
     assert len(calls) == 2 + 3
     with seeding.shared_draws(), isolated_random_state(1):
-        seeding.draw_once("key", function)
+        seeding.draw_once(lambda: "key", function)
     assert len(calls) == 2 + 4
 
 

@@ -4,6 +4,8 @@ import torch
 from scipy.special import softmax
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import ParameterGrid
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import FunctionTransformer
 from skorch import NeuralNetClassifier
 from skorch.callbacks import Callback
 from torch import nn
@@ -22,7 +24,9 @@ from sklunlearn import (
     SCRUBUnlearner,
     SSDUnlearner,
     _stackable,
+    gradient,
 )
+from sklunlearn._data import on_device
 from sklunlearn._stackable import NotStackable
 from sklunlearn._stacked import unlearn_stacked
 from sklunlearn.gradient import GradientUnlearner
@@ -167,6 +171,46 @@ def test_one_search_for_all_that_is_made_of_its_result(trained_net, X, y, forget
     check_against_single_runs(
         BoundaryUnlearner, {"target": "soft"}, grid, trained_net, X, y, forget, 2e-5
     )
+
+
+def test_the_data_are_put_on_the_device_once(trained_net, X, y, forget, monkeypatch):
+    placed = []
+
+    def place(source, device):
+        if not isinstance(source, torch.Tensor):
+            placed.append(len(source))
+        return on_device(source, device)
+
+    monkeypatch.setattr(gradient, "on_device", place)
+    grid = {"temperature": [1.0, 3.0], "noise": [0.2, 0.5]}
+    fitted = fit(BoundaryUnlearner, trained_net, X, y, target="soft", data_on_device=True)
+    list(unlearn_stacked(fitted, list(ParameterGrid(grid)), X, y, forget))
+    assert placed == [len(X)]
+    monkeypatch.undo()
+    params = {"target": "soft", "data_on_device": True}
+    check_against_single_runs(BoundaryUnlearner, params, grid, trained_net, X, y, forget, 2e-5)
+
+
+def test_the_steps_before_the_network_are_gone_through_once(trained_net, X, y, forget):
+    counts = []
+
+    def shake(X):
+        counts.append(len(X))
+        return X + 0.1 * np.random.normal(size=X.shape).astype(np.float32)  # noqa: NPY002
+
+    net = Pipeline([("shake", FunctionTransformer(shake)), ("net", trained_net)])
+    fitted = fit(BoundaryUnlearner, net, X, y, noise=0.3)
+    candidates = list(ParameterGrid({"temperature": [1.0, 3.0], "step_size": [0.1, 0.4]}))
+    counts.clear()
+    found = list(unlearn_stacked(fitted, candidates, X, y, forget))
+    assert counts.count(len(X)) == 1
+    for given, actual in zip(candidates, found, strict=True):
+        expected = fit(BoundaryUnlearner, net, X, y, noise=0.3, **given).unlearn(
+            X, y, forget=forget
+        )
+        state = expected.net_.module_.state_dict()
+        for name, value in actual.net_.module_.state_dict().items():
+            torch.testing.assert_close(value, state[name], atol=2e-5, rtol=0)
 
 
 def test_two_steps_by_hand():

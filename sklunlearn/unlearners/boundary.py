@@ -371,10 +371,12 @@ class BoundaryUnlearner(GradientUnlearner):
         return found, search
 
     def _search(self, batch):
+        def key():
+            values = pickle.dumps([getattr(self, name) for name in _OF_SEARCH])
+            return id(self._original), values, *(bytes_of(t).tobytes() for t in (batch.X, batch.y))
+
         # Candidates of a grid that differ in `target` or `temperature` alone have one search.
-        values = pickle.dumps([getattr(self, name) for name in _OF_SEARCH])
-        rows = bytes_of(batch.X).tobytes(), bytes_of(batch.y).tobytes()
-        return draw_once((id(self._original), values, rows), lambda: self._search_anew(batch))
+        return draw_once(key, lambda: self._search_anew(batch))
 
     def _search_anew(self, batch):
         net = self._original

@@ -176,8 +176,8 @@ class UNSIRUnlearner(GradientUnlearner):
         self.repair_lr = repair_lr
 
     def _prepare(self, net, forget, retain):
-        classes = forget.y.unique()
-        if torch.isin(retain.y, classes).any():
+        classes, retained = forget.y.unique(), retain.y
+        if torch.isin(retained, classes).any():
             raise ValueError(
                 f"{type(self).__name__} forgets whole classes, but the request leaves rows of a "
                 "class to forget among those to retain: mark all rows of the class, or choose a "
@@ -189,7 +189,7 @@ class UNSIRUnlearner(GradientUnlearner):
         copies = np.tile(np.arange(len(labels)), self.noise_copies)
         drawn = [
             of_class[torch.randperm(len(of_class))[: self.max_retain]]
-            for of_class in (torch.nonzero(retain.y == c)[:, 0] for c in retain.y.unique())
+            for of_class in (torch.nonzero(retained == c)[:, 0] for c in retained.unique())
         ]
         return Rows(noise, labels.numpy(), copies), retain.select(torch.cat(drawn))
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.frozen import FrozenEstimator
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from skorch import NeuralNetClassifier
 from torch import nn
@@ -20,7 +20,7 @@ from sklunlearn import (
     SISAUnlearner,
 )
 from sklunlearn._data import BatchLoader
-from sklunlearn._devices import is_compiled
+from sklunlearn._wrapped import is_compiled
 from sklunlearn.persistence import load_model, save_model
 
 # As inductor would compile them, but run by torch: no compiler is needed.
@@ -95,15 +95,21 @@ def test_the_training_is_that_of_the_compiled_module(X, y):
     assert seen
 
 
+class OwnPipeline(Pipeline):
+    """A class of the user's."""
+
+
 @pytest.mark.parametrize("in_pipeline", [False, True])
 def test_a_frozen_net_that_is_compiled_is_left_as_it_is(in_pipeline, X, y):
     net = make_net(**COMPILED)
-    estimator = make_pipeline(StandardScaler(), net) if in_pipeline else net
+    steps = [("scale", StandardScaler()), ("net", net)]
+    estimator = OwnPipeline(steps) if in_pipeline else net
     estimator.fit(X, y)
     trained = estimator[-1] if in_pipeline else estimator
     before = {key: value.clone() for key, value in trained.module_.state_dict().items()}
     unlearner = FineTuneUnlearner(FrozenEstimator(estimator), random_state=0).fit(X, y)
     np.testing.assert_allclose(unlearner.predict_proba(X), estimator.predict_proba(X), atol=1e-6)
+    assert type(unlearner.fitted_) is type(estimator)
     unlearner.unlearn(X, y, forget=y == 0)
     assert is_compiled(trained) and trained.compile is True
     after = trained.module_.state_dict()
