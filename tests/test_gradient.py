@@ -82,11 +82,19 @@ def unlearn(net, data, make=SquareUnlearner, **params):
     return make(FrozenEstimator(net), **params).fit(*data).unlearn(*data, forget=range(N_FORGET))
 
 
-@pytest.mark.parametrize("wrong", [torch.zeros(3), (1, 2), "forget"], ids=["tensor", "pair", "one"])
+WRONG_ROWS = {
+    "a tensor": lambda forget, retain: torch.zeros(3),
+    "a pair of numbers": lambda forget, retain: (1, 2),
+    "one": lambda forget, retain: forget,
+    "three": lambda forget, retain: (forget, retain, retain),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_ROWS)
 def test_rows_of_its_own_are_a_pair(data, wrong):
     class Prepares(SquareUnlearner):
         def _prepare(self, net, forget, retain):
-            return forget if wrong == "forget" else wrong
+            return WRONG_ROWS[wrong](forget, retain)
 
     with pytest.raises(TypeError, match=r"`_prepare` of Prepares must return a pair.* or None"):
         unlearn(make_module(), data, Prepares)
