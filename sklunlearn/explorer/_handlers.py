@@ -18,6 +18,7 @@ __all__ = ["EXPECTED", "Page", "save_model_file", "save_report", "watch_run"]
 # What the user's values can raise; the message is shown.
 EXPECTED = (ValueError, TypeError, ArithmeticError, RuntimeError, OSError)
 _POLL = 0.15  # seconds
+_MAX_CHARACTERS = 600  # of a message, which may quote a file
 
 
 class Page:
@@ -68,6 +69,8 @@ class Page:
 def status(text, error=False):
     """A line that screen readers speak."""
     kind = "status error" if error else "status"
+    if len(text) > _MAX_CHARACTERS:
+        text = f"{text[:_MAX_CHARACTERS]} ..."
     return f'<div class="{kind}" role="status" aria-live="polite">{escape(text)}</div>'
 
 
@@ -91,7 +94,7 @@ async def watch_run(page, begin):
         When it is there.
     """
     session, workshop = page.session, page.session.lab.workshop
-    job = begin()
+    job = await asyncio.to_thread(begin)
     async for text in _wait(job, workshop, "unlearning"):
         yield text, [event for event in job.events if "epoch" in event], None
     if job.error is not None:
@@ -116,6 +119,14 @@ async def watch_run(page, begin):
 
 
 async def _wait(job, workshop, doing):
+    try:
+        async for text in _poll(job, workshop, doing):
+            yield text
+    finally:
+        job.stop()  # of no effect after its end; before, nobody watches any more
+
+
+async def _poll(job, workshop, doing):
     last = None
     while not job.done.is_set():
         before = workshop.position(job)

@@ -7,8 +7,6 @@ from html import escape
 import numpy as np
 
 from sklunlearn.explorer._runs import grid_of, regions_of
-from sklunlearn.inspection._boundary_points import find_boundary_points
-from sklunlearn.inspection._models import original_of
 from sklunlearn.inspection._plotting import class_styles
 
 __all__ = [
@@ -150,16 +148,9 @@ def draw_forgotten(run, n_shown=6, n_columns=3):
 
     Several figures of a few columns, which a narrow page puts below each other.
     """
-    source = run.source
-    shown = np.flatnonzero(run.request.mask)[:n_shown]
-    codes = np.searchsorted(source.classes, source.y)
-    points = find_boundary_points(run.unlearner, source.X, codes, run.request.mask, shown)
-    networks = {"original": original_of(run.unlearner), "unlearned": run.unlearner}
-    if run.reference is not None:
-        networks["retrained"] = run.reference
-    said = {name: model.predict_proba(source.X[shown]) for name, model in networks.items()}
+    source, (rows, points, said) = run.source, run.forgotten
     figures = []
-    for i, row in enumerate(shown):
+    for i, row in enumerate(rows[:n_shown]):
         k = i % n_columns
         if k == 0:
             figure = _figure(4.2, 4.1)
@@ -167,11 +158,13 @@ def draw_forgotten(run, n_shown=6, n_columns=3):
             grid = figure.add_gridspec(2, n_columns)
         upper, lower = (figure.add_subplot(grid[j, k]) for j in (0, 1))
         _show(upper, source.X[row])
-        upper.set_title(f"row {row}: {source.y[row]}", fontsize=10)
+        # Names of classes are no formulas, whatever dollars they hold.
+        plain = {"parse_math": False, "fontsize": 10}
+        upper.set_title(f"row {row}: {source.y[row]}", **plain)
         _show(lower, points.X[i])
-        lower.set_title(f"boundary to {source.classes[points.codes[i]]}", fontsize=10)
+        lower.set_title(f"boundary to {source.classes[points.codes[i]]}", **plain)
         words = [f"{n}: {source.classes[p[i].argmax()]} {p[i].max():.2f}" for n, p in said.items()]
-        lower.set_xlabel("\n".join(words), fontsize=9, color=_INK)
+        lower.set_xlabel("\n".join(words), fontsize=9, color=_INK, parse_math=False)
     return figures
 
 

@@ -15,38 +15,29 @@ import sklunlearn
 from sklunlearn import ComposedUnlearner, RetrainUnlearner, unlearning_report
 from sklunlearn._seeding import draw_seed
 from sklunlearn._training import train_estimator
+from sklunlearn.explorer._forgotten import look_at_forgotten
 from sklunlearn.networks import default_net
 
 __all__ = ["Run", "compose", "judge", "perform", "retrain", "train_original"]
 
-MAX_SECONDS = 120
 _N_WATCHED = 400  # rows of each kind whose accuracy is followed
 _N_FRAMES = 60
 _RESOLUTION = 60
 
 
 class Watch(Callback):
-    """Reports every epoch, and ends the run if somebody pressed *stop*."""
+    """Reports every epoch."""
 
     def __init__(self, job=None, source=None, mask=None, frames=None):
         self.job = job
         self.source = source
         self.mask = mask
         self.frames = frames
-        self._began = time.monotonic()
         self._epoch = 0
         self.seconds = 0.0  # that watching took
 
     def __deepcopy__(self, memo):
         return self  # a clone of the net is to report to the same job
-
-    def on_batch_begin(self, net, **kwargs):
-        """Look whether to go on."""
-        self.job.check()
-        if time.monotonic() - self._began > MAX_SECONDS:
-            raise TimeoutError(
-                f"The run took more than {MAX_SECONDS} s: choose fewer epochs or fewer rows."
-            )
 
     def on_epoch_end(self, net, **kwargs):
         """Follow the accuracy, and in the plane the regions."""
@@ -116,6 +107,12 @@ class Run:
         Of data in the plane, classes on the grid after each epoch.
     notes : list of str
         Warnings of the library.
+    reference : BaseUnlearner or None
+        Retrained without the rows.
+    report : UnlearningReport
+        How the networks compare.
+    forgotten : Forgotten or None
+        Of images, some that were forgotten.
     """
 
     number: int
@@ -130,6 +127,7 @@ class Run:
     notes: list = dataclasses.field(default_factory=list)
     reference: object = None
     report: object = None
+    forgotten: object = None
 
     @property
     def label(self):
@@ -245,4 +243,6 @@ def judge(run, reference):
         random_state=0,
     )
     run.reference = reference
+    if source.kind == "images":
+        run.forgotten = look_at_forgotten(run)
     return run

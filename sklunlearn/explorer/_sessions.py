@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 from sklunlearn.explorer import _runs
+from sklunlearn.explorer._guard import guarded
 from sklunlearn.explorer._knobs import methods_for, parse_knobs
 from sklunlearn.explorer._queue import Workshop
 from sklunlearn.explorer._requests import ask_class
@@ -155,7 +156,9 @@ class Session:
 
         def begin(job):
             run.reference = self._found_reference(run)
-            work(job)
+            with guarded(job):
+                work(job)
+            job.check()
             if self._is_current(run):
                 self.n_runs += 1
                 run.number = self.n_runs
@@ -169,6 +172,10 @@ class Session:
         """Begin to retrain without the rows; urgent runs of others come before. Judges `run`."""
 
         def work(job):
+            with guarded(job):
+                return judge(job)
+
+        def judge(job):
             reference = self._found_reference(run)
             if reference is None:
                 original = self._original(job, run)
