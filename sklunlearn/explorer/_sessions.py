@@ -60,14 +60,16 @@ class Session:
     runs : list of Run
         At most `MAX_RUNS`; the oldest goes when another comes.
     job : Job or None
-        The run in progress.
+        What is in progress, or was last.
+    running : Run or None
+        What it fills in, as it goes.
     """
 
     def __init__(self, lab):
         self.lab = lab
         self._folder = None
         self._closed = False
-        self.job = None
+        self.job, self.running = None, None
         self.runs, self.n_runs = [], 0
         self._originals, self._references = {}, {}
         self.choose("digits")
@@ -165,7 +167,7 @@ class Session:
                 self.runs = [*self.runs, run][-MAX_RUNS:]
             return run
 
-        self.job = self.lab.workshop.submit(begin)
+        self.job, self.running = self.lab.workshop.submit(begin), run
         return self.job
 
     def start_reference(self, run):
@@ -206,7 +208,7 @@ class Session:
         """Let everything go."""
         self.stop()
         self._closed = True
-        self.runs, self.job = [], None
+        self.runs, self.job, self.running = [], None, None
         self._originals, self._references = {}, {}
 
     def _is_current(self, run):
