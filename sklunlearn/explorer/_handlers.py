@@ -169,7 +169,8 @@ async def _poll(job, workshop, doing):
             text = f"{before} run{'s' * (before > 1)} before yours ..."
         elif events and "epoch" in events[-1]:
             shares = [f"{k} accuracy {v:.2f}" for k, v in events[-1].items() if k != "epoch"]
-            text = f"{doing}: epoch {events[-1]['epoch']}, {', '.join(shares)}"
+            notes = [event["note"] for event in events if "note" in event]
+            text = f"{[doing, *notes][-1]}: epoch {events[-1]['epoch']}, {', '.join(shares)}"
         else:
             text = f"{events[-1]['note'] if events else doing} ..."
         n_events, now = len(events), time.monotonic()
