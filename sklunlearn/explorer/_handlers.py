@@ -175,7 +175,9 @@ async def _poll(job, workshop, doing):
             text = f"{events[-1]['note'] if events else doing} ..."
         n_events, now = len(events), time.monotonic()
         # A picture takes as long as a few epochs may.
-        fresh = n_events != n_seen and "epoch" in events[-1] and now - drawn_at >= _DRAW
+        # There are none again when the original network is trained and the run begins.
+        has_epoch = n_events != n_seen and events and "epoch" in events[-1]
+        fresh = bool(has_epoch and now - drawn_at >= _DRAW)
         if fresh or text != last:
             last = text
             if fresh:

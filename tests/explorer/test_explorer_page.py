@@ -178,6 +178,28 @@ def test_points_compose_and_a_second_session(page, browser, address):
     page.locator("#figures caption", has_text="1 + 2, composed").wait_for()
     said(page, "Done:")
     page.get_by_role("tab", name="Trade-off").click()
+    page.wait_for_function("document.querySelector('#front img').naturalWidth > 0")
+    # A run that is not the chosen one is blue.
+    page.locator("#front img").scroll_into_view_if_needed()
+    box = page.locator("#front img").bounding_box()
+    found = page.evaluate(
+        """() => {
+        const image = document.querySelector('#front img');
+        const canvas = document.createElement('canvas');
+        canvas.width = image.naturalWidth; canvas.height = image.naturalHeight;
+        const context = canvas.getContext('2d');
+        context.drawImage(image, 0, 0);
+        const data = context.getImageData(0, 0, canvas.width, canvas.height).data;
+        for (let i = 0; i < data.length; i += 4)
+            if (data[i] == 31 && data[i + 1] == 95 && data[i + 2] == 168)  // not the chosen one
+                return [(i / 4) % canvas.width / canvas.width,
+                        Math.floor(i / 4 / canvas.width) / canvas.height];
+        }"""
+    )
+    if found is not None:
+        x, y = found
+        page.locator("#front img").click(position={"x": x * box["width"], "y": y * box["height"]})
+        page.locator("#figures caption", has_not_text="composed").wait_for()
     choose(page, "Go back to a run (the last 12 are kept)", "1: Boundary")
     page.locator("#figures caption", has_text="Run 1: Boundary").wait_for()
     # Another person sees none of it.
@@ -295,7 +317,20 @@ def test_bad_uploads(page, tmp_path):
         page.locator("input[type=file]").first.set_input_files(tmp_path / name)
         page.locator(".toast-body, [data-testid=toast-body]").first.wait_for()
         page.locator("[data-testid=toast-close], .toast-close").first.click()
+    choose(page, "Class", "3")
+    said(page, "To forget: class 3")  # the message of the upload is gone
     unlearn(page)  # the data of before is still there
+
+
+def test_narrow_page(page):
+    page.set_viewport_size({"width": 390, "height": 800})
+    choose(page, "Data", "Two moons")
+    said(page, "420 rows")
+    unlearn(page)
+    for tab in ("Trade-off", "Compose", "Code"):
+        page.get_by_role("tab", name=tab).click()
+        page.get_by_role("tabpanel").locator("visible=true").first.wait_for()
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
 def luminance(color):
