@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from sklunlearn import ComposedUnlearner
-from sklunlearn.explorer import _guard, _pictures, _runs
+from sklunlearn.explorer import _guard, _handlers, _pictures, _runs
 from sklunlearn.explorer._code import code_of
 from sklunlearn.explorer._guard import guarded
 from sklunlearn.explorer._handlers import Page, live_views, status, watch_run
@@ -121,6 +121,27 @@ def test_page_that_is_left_ends_its_run(session):
     assert asyncio.run(leave()).text == "1 run before yours ..."
     assert isinstance(session.job.error, RunStopped)
     gate.set()
+
+
+def test_events_may_be_cleared_while_they_are_watched():
+    """The original network's training has epochs of its own, before those of the run."""
+    job, workshop = Job(None), Workshop()
+    job.started.set()
+    job.report({"note": "training the original network"})
+    job.report({"epoch": 1, "retain": 0.5})
+
+    async def watch():
+        texts = []
+        async for text, _ in _handlers._poll(job, workshop, "unlearning"):
+            texts.append(text)
+            if len(texts) == 1:
+                job.events.clear()
+            else:
+                job.done.set()
+        return texts
+
+    first = "training the original network: epoch 1, retain accuracy 0.50"
+    assert asyncio.run(watch()) == [first, "unlearning ..."]
 
 
 def test_regions_are_there_during_a_run(session, monkeypatch):
