@@ -6,9 +6,7 @@ from html import escape
 
 import numpy as np
 
-from sklunlearn.explorer._runs import grid_of, regions_of
-from sklunlearn.inspection._boundary_points import find_boundary_points
-from sklunlearn.inspection._models import original_of
+from sklunlearn.explorer._runs import grid_of
 from sklunlearn.inspection._plotting import class_styles
 
 __all__ = [
@@ -18,8 +16,10 @@ __all__ = [
     "draw_progress",
     "draw_regions",
     "figures_table",
+    "pixels_of",
     "row_at",
     "rows_offered",
+    "run_at",
     "to_html",
 ]
 
@@ -54,7 +54,8 @@ def to_html(figure, text):
     return f'<img class="picture" alt="{escape(text)}" src="data:image/png;base64,{data}">'
 
 
-def _pixels(figure):
+def pixels_of(figure):
+    """An image as an array."""
     figure.canvas.draw()
     return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
 
@@ -107,14 +108,14 @@ def draw_regions(run, epoch=None):
     from matplotlib.colors import ListedColormap
 
     source = run.source
-    models = {"original": regions_of(run.unlearner.fitted_.module_, source)}
+    models = {"original": run.regions["original"]}
     if run.frames:
         epoch = len(run.frames) if epoch is None else min(max(int(epoch), 1), len(run.frames))
         models[f"epoch {epoch}"] = run.frames[epoch - 1]
     else:
-        models["unlearned"] = regions_of(run.unlearner.net_.module_, source)
-    if run.reference is not None:
-        models["retrained"] = regions_of(run.reference.net_.module_, source)
+        models["unlearned"] = run.regions["unlearned"]
+    if "retrained" in run.regions:
+        models["retrained"] = run.regions["retrained"]
     _, axes = grid_of(source)
     figure = _figure(3.4 * len(models), 3.5)
     styles = class_styles(len(source.classes))
@@ -150,16 +151,9 @@ def draw_forgotten(run, n_shown=6, n_columns=3):
 
     Several figures of a few columns, which a narrow page puts below each other.
     """
-    source = run.source
-    shown = np.flatnonzero(run.request.mask)[:n_shown]
-    codes = np.searchsorted(source.classes, source.y)
-    points = find_boundary_points(run.unlearner, source.X, codes, run.request.mask, shown)
-    networks = {"original": original_of(run.unlearner), "unlearned": run.unlearner}
-    if run.reference is not None:
-        networks["retrained"] = run.reference
-    said = {name: model.predict_proba(source.X[shown]) for name, model in networks.items()}
+    source, (rows, points, said) = run.source, run.forgotten
     figures = []
-    for i, row in enumerate(shown):
+    for i, row in enumerate(rows[:n_shown]):
         k = i % n_columns
         if k == 0:
             figure = _figure(4.2, 4.1)
@@ -167,11 +161,13 @@ def draw_forgotten(run, n_shown=6, n_columns=3):
             grid = figure.add_gridspec(2, n_columns)
         upper, lower = (figure.add_subplot(grid[j, k]) for j in (0, 1))
         _show(upper, source.X[row])
-        upper.set_title(f"row {row}: {source.y[row]}", fontsize=10)
+        # Names of classes are no formulas, whatever dollars they hold.
+        plain = {"parse_math": False, "fontsize": 10}
+        upper.set_title(f"row {row}: {source.y[row]}", **plain)
         _show(lower, points.X[i])
-        lower.set_title(f"boundary to {source.classes[points.codes[i]]}", fontsize=10)
+        lower.set_title(f"boundary to {source.classes[points.codes[i]]}", **plain)
         words = [f"{n}: {source.classes[p[i].argmax()]} {p[i].max():.2f}" for n, p in said.items()]
-        lower.set_xlabel("\n".join(words), fontsize=9, color=_INK)
+        lower.set_xlabel("\n".join(words), fontsize=9, color=_INK, parse_math=False)
     return figures
 
 
@@ -205,6 +201,23 @@ def draw_front(runs, chosen=None):
     return figure
 
 
+def run_at(runs, chosen, x, y, reach=20):
+    """The run whose point of that picture is nearest to a pixel, or None if none is near.
+
+    Of several at one point, the one after that which is chosen.
+    """
+    if not runs:
+        return None
+    figure = draw_front(runs, chosen)
+    figure.canvas.draw()
+    pixels = figure.axes[0].transData.transform([_point(run, "unlearned") for run in runs])
+    distances = np.hypot(pixels[:, 0] - x, figure.bbox.height - pixels[:, 1] - y)
+    if distances.min() > reach:
+        return None
+    those = [runs[i] for i in np.flatnonzero(distances < distances.min() + 1e-6)]
+    return those[(those.index(chosen) + 1) % len(those)] if chosen in those else those[0]
+
+
 def _point(run, model):
     frame = run.report.to_frame().query("model == @model").set_index("metric")["value"]
     if "forget_accuracy" not in frame or "test_accuracy" not in frame:
@@ -228,7 +241,7 @@ def draw_choice(source, label, picked=()):
         _scatter(ax, source, mask, class_styles(len(source.classes)), _plane(source))
         (x0, x1), (y0, y1) = _limits(source)
         ax.set(xlim=(x0, x1), ylim=(y0, y1))
-        return _pixels(figure)
+        return pixels_of(figure)
     rows = rows_offered(source, label)
     side = 48
     sheet = np.full((side * (_N_OFFERED // _N_COLUMNS), side * _N_COLUMNS, 3), 255, dtype=np.uint8)

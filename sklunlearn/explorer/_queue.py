@@ -1,11 +1,13 @@
 """Work that waits for its turn: one run at a time, whoever asks."""
 
-import contextlib
 import heapq
 import itertools
 import threading
 
 __all__ = ["Job", "QueueFullError", "RunStopped", "Workshop"]
+
+
+_STOPPED = "The run was stopped; the model is as it was."
 
 
 class RunStopped(Exception):
@@ -37,35 +39,44 @@ class Job:
 
     def __init__(self, work):
         self._work = work
-        self._stop = threading.Event()
+        self._stop, self._lock = threading.Event(), threading.Lock()
         self.started = threading.Event()
         self.done = threading.Event()
         self.events, self.result, self.error = [], None, None
 
     def stop(self):
-        """Ask it to end; a job that waits ends at once when its turn comes."""
-        self._stop.set()
+        """Ask it to end; one that waits ends at once."""
+        with self._lock:
+            self._stop.set()
+            if not self.started.is_set():
+                self._end(RunStopped(_STOPPED))
 
     def check(self):
         """End the work by an exception if it was asked to."""
         if self._stop.is_set():
-            raise RunStopped("The run was stopped; the model is as it was.")
+            raise RunStopped(_STOPPED)
 
     def report(self, event):
         """Tell those who watch."""
         self.events.append(event)
 
     def _run(self):
-        self.started.set()
+        with self._lock:
+            if self.done.is_set():
+                return
+            self.started.set()
+        error = None
         try:
-            self.check()
             self.result = self._work(self)
-        except Exception as error:
-            # Frames hold networks and rows, and those who watch need none.
-            self.error = error.with_traceback(None)
-        finally:
-            self._work = None
-            self.done.set()
+        except BaseException as raised:  # a SystemExit would end the worker, which all wait for
+            error = raised
+        self._end(error)
+
+    def _end(self, error):
+        # Frames hold networks and rows, and those who watch need none.
+        self.error = None if error is None else error.with_traceback(None)
+        self._work = None
+        self.done.set()
 
 
 class Workshop:
@@ -101,6 +112,9 @@ class Workshop:
         """
         job = Job(work)
         with self._changed:
+            # Those that were stopped do not wait any more.
+            self._waiting = [entry for entry in self._waiting if not entry[-1].done.is_set()]
+            heapq.heapify(self._waiting)
             if len(self._waiting) >= self.max_waiting:
                 raise QueueFullError(
                     f"{self.max_waiting} runs are waiting already: try again in a minute."
@@ -115,7 +129,8 @@ class Workshop:
     def position(self, job):
         """How many are before a job that waits; 0 for one that runs or is done."""
         with self._changed:
-            order = [waiting for *_, waiting in sorted(self._waiting, key=lambda entry: entry[:2])]
+            entries = [entry for entry in self._waiting if not entry[-1].done.is_set()]
+        order = [waiting for *_, waiting in sorted(entries, key=lambda entry: entry[:2])]
         return order.index(job) + 1 if job in order else 0
 
     def _serve(self):
@@ -127,6 +142,5 @@ class Workshop:
                 while not self._waiting:
                     self._changed.wait()
                 job = heapq.heappop(self._waiting)[-1]
-            with contextlib.suppress(Exception):
-                job._run()
+            job._run()
             del job  # its result belongs to those who asked

@@ -10,6 +10,8 @@ from sklunlearn.requests import check_forget
 
 __all__ = ["Request", "ask_class", "ask_query", "ask_rows", "parse_rows"]
 
+_MAX_CHARACTERS, _MAX_QUERY = 50_000, 2000
+
 
 class Request(NamedTuple):
     """Rows to forget, and the Python that marks them.
@@ -46,6 +48,8 @@ def ask_query(source, query):
             "device_shift or a file of your own with columns named meta_..."
         )
     query = query.strip()
+    if len(query) > _MAX_QUERY:
+        raise ValueError(f"The query has {len(query)} characters, expected at most {_MAX_QUERY}.")
     mask = forget_mask(metadata=source.metadata, query=query)
     try:
         mask_test = forget_mask(metadata=source.metadata_test, query=query)
@@ -77,7 +81,9 @@ def parse_rows(text, n_rows):
     ValueError
         If something else stands there, or a number is too large.
     """
-    rows = set()
+    if len(text) > _MAX_CHARACTERS:
+        raise ValueError(f"{len(text)} characters of rows, expected at most {_MAX_CHARACTERS}.")
+    chosen = np.zeros(n_rows, dtype=bool)
     for part in filter(None, re.split(r"[,;\s]+", text.strip())):
         match = re.fullmatch(r"(\d{1,7})(?:-(\d{1,7}))?", part)
         if match is None:
@@ -85,5 +91,5 @@ def parse_rows(text, n_rows):
         first, last = int(match[1]), int(match[2] or match[1])
         if not first <= last < n_rows:
             raise ValueError(f"{part!r} is out of range: rows go from 0 to {n_rows - 1}.")
-        rows.update(range(first, last + 1))
-    return sorted(rows)
+        chosen[first : last + 1] = True
+    return np.flatnonzero(chosen).tolist()

@@ -15,38 +15,30 @@ import sklunlearn
 from sklunlearn import ComposedUnlearner, RetrainUnlearner, unlearning_report
 from sklunlearn._seeding import draw_seed
 from sklunlearn._training import train_estimator
+from sklunlearn.explorer._forgotten import look_at_forgotten
 from sklunlearn.networks import default_net
 
 __all__ = ["Run", "compose", "judge", "perform", "retrain", "train_original"]
 
-MAX_SECONDS = 120
 _N_WATCHED = 400  # rows of each kind whose accuracy is followed
 _N_FRAMES = 60
 _RESOLUTION = 60
 
 
 class Watch(Callback):
-    """Reports every epoch, and ends the run if somebody pressed *stop*."""
+    """Reports every epoch."""
 
-    def __init__(self, job=None, source=None, mask=None, frames=None):
+    def __init__(self, job=None, source=None, mask=None, frames=None, history=None):
         self.job = job
+        self.history = [] if history is None else history
         self.source = source
         self.mask = mask
         self.frames = frames
-        self._began = time.monotonic()
         self._epoch = 0
         self.seconds = 0.0  # that watching took
 
     def __deepcopy__(self, memo):
         return self  # a clone of the net is to report to the same job
-
-    def on_batch_begin(self, net, **kwargs):
-        """Look whether to go on."""
-        self.job.check()
-        if time.monotonic() - self._began > MAX_SECONDS:
-            raise TimeoutError(
-                f"The run took more than {MAX_SECONDS} s: choose fewer epochs or fewer rows."
-            )
 
     def on_epoch_end(self, net, **kwargs):
         """Follow the accuracy, and in the plane the regions."""
@@ -60,6 +52,7 @@ class Watch(Callback):
                 event[name] = float(np.mean(self.source.classes[found] == self.source.y[rows]))
         if self.frames is not None and len(self.frames) < _N_FRAMES:
             self.frames.append(regions_of(net.module_, self.source))
+        self.history.append(event)
         self.job.report(event)
         self.seconds += time.perf_counter() - began
 
@@ -114,8 +107,16 @@ class Run:
         "epoch", and accuracies "forget" and "retain" after it.
     frames : list of ndarray
         Of data in the plane, classes on the grid after each epoch.
+    regions : dict of str to ndarray
+        Of data in the plane, the same for "original", "unlearned" and "retrained".
     notes : list of str
         Warnings of the library.
+    reference : BaseUnlearner or None
+        Retrained without the rows.
+    report : UnlearningReport
+        How the networks compare.
+    forgotten : Forgotten or None
+        Of images, some that were forgotten.
     """
 
     number: int
@@ -127,9 +128,11 @@ class Run:
     members: tuple = ()
     history: list = dataclasses.field(default_factory=list)
     frames: list = dataclasses.field(default_factory=list)
+    regions: dict = dataclasses.field(default_factory=dict)
     notes: list = dataclasses.field(default_factory=list)
     reference: object = None
     report: object = None
+    forgotten: object = None
 
     @property
     def label(self):
@@ -168,8 +171,8 @@ def _watched_retraining(unlearner, watch):
     unlearner._train = types.MethodType(train, unlearner)
 
 
-def _forget(job, source, mask, original, method, knobs, seed, frames=None):
-    watch = Watch(job, source, mask, frames)
+def _forget(job, source, mask, original, method, knobs, seed, frames=None, history=None):
+    watch = Watch(job, source, mask, frames, history)
     # A copy: no session shall change a network that others start from.
     unlearner = method(FrozenEstimator(copy.deepcopy(original)), random_state=seed, **knobs)
     if "callbacks" in unlearner.get_params(deep=False):
@@ -191,13 +194,15 @@ def _forget(job, source, mask, original, method, knobs, seed, frames=None):
 def perform(job, run, original):
     """Do a run of one method and judge it, beside a retrained network if there is one already."""
     frames = run.frames if run.source.kind == "points" else None
+    if frames is not None:
+        run.regions["original"] = regions_of(original.module_, run.source)
     method = getattr(sklunlearn, run.method)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        mask, history = run.request.mask, run.history
         run.unlearner = _forget(
-            job, run.source, run.request.mask, original, method, run.knobs, 0, frames
+            job, run.source, mask, original, method, run.knobs, 0, frames, history
         )
-    run.history = list(job.events)
     if frames is not None and (not frames or len(frames) == _N_FRAMES):
         frames.append(regions_of(run.unlearner.net_.module_, run.source))
     return _noted(run, caught)
@@ -214,6 +219,7 @@ def compose(job, run):
         run.unlearner = ComposedUnlearner(members, **run.knobs, random_state=0).fit(
             run.source.X, run.source.y, forget=run.request.mask
         )
+    run.regions.update(run.members[0].regions)
     return _noted(run, caught)
 
 
@@ -245,4 +251,10 @@ def judge(run, reference):
         random_state=0,
     )
     run.reference = reference
+    if source.kind == "points":
+        run.regions["unlearned"] = regions_of(run.unlearner.net_.module_, source)
+        if reference is not None:
+            run.regions["retrained"] = regions_of(reference.net_.module_, source)
+    if source.kind == "images":
+        run.forgotten = look_at_forgotten(run)
     return run

@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 from sklunlearn.explorer import _runs
+from sklunlearn.explorer._guard import guarded
 from sklunlearn.explorer._knobs import methods_for, parse_knobs
 from sklunlearn.explorer._queue import Workshop
 from sklunlearn.explorer._requests import ask_class
@@ -59,14 +60,16 @@ class Session:
     runs : list of Run
         At most `MAX_RUNS`; the oldest goes when another comes.
     job : Job or None
-        The run in progress.
+        What is in progress, or was last.
+    running : Run or None
+        What it fills in, as it goes.
     """
 
     def __init__(self, lab):
         self.lab = lab
         self._folder = None
         self._closed = False
-        self.job = None
+        self.job, self.running = None, None
         self.runs, self.n_runs = [], 0
         self._originals, self._references = {}, {}
         self.choose("digits")
@@ -155,20 +158,26 @@ class Session:
 
         def begin(job):
             run.reference = self._found_reference(run)
-            work(job)
+            with guarded(job):
+                work(job)
+            job.check()
             if self._is_current(run):
                 self.n_runs += 1
                 run.number = self.n_runs
                 self.runs = [*self.runs, run][-MAX_RUNS:]
             return run
 
-        self.job = self.lab.workshop.submit(begin)
+        self.job, self.running = self.lab.workshop.submit(begin), run
         return self.job
 
     def start_reference(self, run):
         """Begin to retrain without the rows; urgent runs of others come before. Judges `run`."""
 
         def work(job):
+            with guarded(job):
+                return judge(job)
+
+        def judge(job):
             reference = self._found_reference(run)
             if reference is None:
                 original = self._original(job, run)
@@ -199,7 +208,7 @@ class Session:
         """Let everything go."""
         self.stop()
         self._closed = True
-        self.runs, self.job = [], None
+        self.runs, self.job, self.running = [], None, None
         self._originals, self._references = {}, {}
 
     def _is_current(self, run):

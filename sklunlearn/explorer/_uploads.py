@@ -2,31 +2,17 @@
 
 import csv
 import io
-import zipfile
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
+from sklunlearn.explorer._archives import DAMAGED, LIMITS, MB, UploadError, opened, read_array
 from sklunlearn.explorer._sources import split_source
 
 __all__ = ["LIMITS", "UploadError", "read_upload"]
 
-MB = 10**6
-LIMITS = {
-    "bytes": 20 * MB,
-    "unpacked_bytes": 100 * MB,
-    "ratio": 200,  # unpacked to packed: more than images or numbers give
-    "rows": 5000,
-    "features": 200,
-    "side": 64,  # pixels
-    "classes": 20,
-}
 _MIN_OF_CLASS = 5  # so that every class is both trained on and tested
 _IMAGES = (".png", ".jpg", ".jpeg")
-
-
-class UploadError(ValueError):
-    """The file cannot be used; the message says why and what to do."""
 
 
 def read_upload(path, folder, name=None):
@@ -89,6 +75,11 @@ def _check(X, y, name):
             f"{name} has X of shape {X.shape}: expected (rows, features) with at most "
             f"{LIMITS['features']} features, or (rows, channels, height, width)."
         )
+    if X.size > LIMITS["values"]:
+        raise UploadError(
+            f"{name} has {X.size} values, the explorer takes {LIMITS['values']}: take fewer "
+            "rows or smaller images."
+        )
     if X.dtype.kind not in "buif":
         raise UploadError(f"{name} has X of dtype {X.dtype}: expected numbers.")
     if not np.isfinite(X).all():
@@ -103,6 +94,8 @@ def _check(X, y, name):
             f"{name} has {len(classes)} different labels, expected 2 to {LIMITS['classes']}: "
             "labels are classes, not measurements."
         )
+    if max(map(len, classes)) > LIMITS["characters"]:
+        raise UploadError(_long_label(name))
     if counts.min() < _MIN_OF_CLASS:
         rare = str(classes[counts.argmin()])
         raise UploadError(
@@ -112,20 +105,48 @@ def _check(X, y, name):
     return np.ascontiguousarray(X, dtype=np.float32), y
 
 
-def _read_csv(path, name, folder):
-    import pandas as pd
+def _long_label(name):
+    return (
+        f"{name} has a label of more than {LIMITS['characters']} characters: labels are names of "
+        "classes. Shorten them."
+    )
 
+
+def _read_table(path, name):
+    """Text and header of a CSV file whose rows are even; pandas would shift or stretch others."""
     try:
         text = path.read_text(encoding="utf-8-sig")
-        header = next(csv.reader(io.StringIO(text)))
+        if "\0" in text:
+            raise csv.Error("it holds NUL bytes")
+        reader = csv.reader(io.StringIO(text))
+        header = next(reader)
+        if len(header) > 2 * LIMITS["features"]:
+            raise UploadError(
+                f"{name} has {len(header)} columns, the explorer takes {LIMITS['features']} "
+                "features."
+            )
+        place = header.index("label") if "label" in header else None
+        for n_rows, row in enumerate(reader):
+            if n_rows > LIMITS["rows"]:
+                break  # refused later, by their number
+            if row and len(row) != len(header):
+                raise UploadError(
+                    f"{name}, line {reader.line_num}: {len(row)} values, expected "
+                    f"{len(header)} as in the header. Put texts with commas in quotation marks."
+                )
+            if row and place is not None and len(row[place]) > LIMITS["characters"]:
+                raise UploadError(_long_label(name))  # NumPy gives every label that length
     except (UnicodeDecodeError, StopIteration, csv.Error) as error:
         raise UploadError(
             f"{name} is no CSV file in UTF-8 ({error}): save it with commas, a header and UTF-8."
         ) from error
-    if len(header) > 2 * LIMITS["features"]:
-        raise UploadError(
-            f"{name} has {len(header)} columns, the explorer takes {LIMITS['features']} features."
-        )
+    return text, header
+
+
+def _read_csv(path, name, folder):
+    import pandas as pd
+
+    text, header = _read_table(path, name)
     if len(set(header)) < len(header):
         raise UploadError(f"{name} names a column twice: give each a name of its own.")
     if "label" not in header:
@@ -163,21 +184,20 @@ def _read_csv(path, name, folder):
 
 
 def _read_npz(path, name, folder):
-    with _opened(path, name) as archive:
-        inside = [entry.filename for entry in archive.infolist()]
-    wanted = {"X.npy", "y.npy"}
-    if not wanted <= set(inside):
-        raise UploadError(
-            f"{name} holds {', '.join(inside[:8]) or 'nothing'}: expected arrays X and y, as "
-            "np.savez('data.npz', X=X, y=y) writes them."
-        )
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            X, y = arrays["X"], arrays["y"]
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, MemoryError) as error:
-        raise UploadError(
-            f"{name} cannot be read ({error}): save arrays of numbers, not of Python objects."
-        ) from error
+    with opened(path, name) as archive:
+        inside = archive.namelist()
+        # np.load gives another entry of the name X precedence.
+        if not {"X.npy", "y.npy"} <= set(inside) or {"X", "y"} & set(inside):
+            raise UploadError(
+                f"{name} holds {', '.join(inside[:8]) or 'nothing'}: expected arrays X and y, as "
+                "np.savez('data.npz', X=X, y=y) writes them."
+            )
+        try:
+            X, y = (read_array(archive, f"{key}.npy") for key in "Xy")
+        except DAMAGED as error:
+            raise UploadError(
+                f"{name} cannot be read ({error}): save arrays of numbers, not of Python objects."
+            ) from error
     if y.ndim != 1 or y.dtype.kind not in "buiU":
         raise UploadError(
             f"{name} has y of dtype {y.dtype} and shape {y.shape}: expected one integer or text "
@@ -193,7 +213,7 @@ def _read_npz(path, name, folder):
 def _read_zip(path, name, folder):
     from sklunlearn.datasets import load_image_folder
 
-    with _opened(path, name) as archive:
+    with opened(path, name) as archive:
         files = [entry for entry in archive.infolist() if not entry.is_dir()]
         images = [entry for entry in files if entry.filename.lower().endswith(_IMAGES)]
         if len(images) > LIMITS["rows"]:
@@ -209,9 +229,11 @@ def _read_zip(path, name, folder):
                 )
         try:
             archive.extractall(folder)
-        except (RuntimeError, OSError, zipfile.BadZipFile, NotImplementedError) as error:
+        except DAMAGED as error:
             raise UploadError(f"{name} cannot be unpacked: {error}") from error
     has_table = (folder / "metadata.csv").is_file()
+    if has_table:
+        _read_table(folder / "metadata.csv", f"metadata.csv of {name}")
     _check_sides(folder, images, name)
     try:
         data = load_image_folder(folder, metadata="metadata.csv" if has_table else None)
@@ -235,7 +257,8 @@ def _check_sides(folder, images, name):
 
     for entry in images:
         try:
-            with Image.open(folder / entry.filename) as image:
+            # By its content a file may be of a format whose reader starts another program.
+            with Image.open(folder / entry.filename, formats=("PNG", "JPEG")) as image:
                 sides = image.size
         except (OSError, ValueError, Image.DecompressionBombError) as error:
             raise UploadError(f"{name}: {entry.filename} is no image.") from error
@@ -244,35 +267,3 @@ def _check_sides(folder, images, name):
                 f"{name}: {entry.filename} has {sides[0]} x {sides[1]} pixels, the explorer takes "
                 f"{LIMITS['side']} on a side. Resize the images."
             )
-
-
-def _opened(path, name):
-    """An archive whose entries stay in their folder and are not much larger than they look."""
-    try:
-        archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
-        raise UploadError(f"{name} is no archive, or it is damaged ({error}).") from error
-    try:
-        entries = archive.infolist()
-        if len(entries) > 2 * LIMITS["rows"]:
-            raise UploadError(f"{name} has {len(entries)} entries, too many for the explorer.")
-        for entry in entries:
-            place = PurePosixPath(entry.filename.replace("\\", "/"))
-            is_link = (entry.external_attr >> 16) & 0o170000 == 0o120000
-            # A colon begins a drive of Windows.
-            if place.is_absolute() or ".." in place.parts or ":" in entry.filename or is_link:
-                raise UploadError(
-                    f"{name} holds {entry.filename!r}, which leads out of the archive: pack the "
-                    "files with paths of their own folder."
-                )
-        packed = max(1, sum(entry.compress_size for entry in entries))
-        unpacked = sum(entry.file_size for entry in entries)
-        if unpacked > LIMITS["unpacked_bytes"] or unpacked > LIMITS["ratio"] * packed:
-            raise UploadError(
-                f"{name} unpacks from {packed} to {unpacked} bytes, the explorer takes "
-                f"{LIMITS['unpacked_bytes']} and {LIMITS['ratio']} times as many: take less."
-            )
-    except UploadError:
-        archive.close()
-        raise
-    return archive

@@ -178,6 +178,28 @@ def test_points_compose_and_a_second_session(page, browser, address):
     page.locator("#figures caption", has_text="1 + 2, composed").wait_for()
     said(page, "Done:")
     page.get_by_role("tab", name="Trade-off").click()
+    page.wait_for_function("document.querySelector('#front img').naturalWidth > 0")
+    # Of runs at one point, a click goes to the one after the chosen, which is red.
+    page.locator("#front img").scroll_into_view_if_needed()
+    box = page.locator("#front img").bounding_box()
+    found = page.evaluate(
+        """() => {
+        const image = document.querySelector('#front img');
+        const canvas = document.createElement('canvas');
+        canvas.width = image.naturalWidth; canvas.height = image.naturalHeight;
+        const context = canvas.getContext('2d');
+        context.drawImage(image, 0, 0);
+        const data = context.getImageData(0, 0, canvas.width, canvas.height).data;
+        for (let i = 0; i < data.length; i += 4)
+            if ((data[i] == 31 && data[i + 1] == 95 && data[i + 2] == 168)
+                || (data[i] == 179 && data[i + 1] == 38 && data[i + 2] == 30))
+                return [(i / 4) % canvas.width / canvas.width,
+                        Math.floor(i / 4 / canvas.width) / canvas.height];
+        }"""
+    )
+    x, y = found
+    page.locator("#front img").click(position={"x": x * box["width"], "y": y * box["height"]})
+    page.locator("#figures caption", has_not_text="composed").wait_for()
     choose(page, "Go back to a run (the last 12 are kept)", "1: Boundary")
     page.locator("#figures caption", has_text="Run 1: Boundary").wait_for()
     # Another person sees none of it.
@@ -225,6 +247,20 @@ def test_stop(page):
     page.locator("#stop").click()
     said(page, "The run was stopped; the model is as it was.")
     assert page.locator("#figures table").count() == 0
+
+
+def test_page_that_is_left_makes_room(page, browser, address):
+    other = browser.new_page()
+    other.goto(address)
+    said(other, "Ready.")
+    choose_method(other, "FineTune", "Passes over the retain rows.")
+    other.locator("#knob0 input, #knob0 textarea").fill("200")
+    other.locator("#unlearn").click()
+    said(other, "unlearning: epoch")
+    page.locator("#unlearn").click()
+    said(page, "1 run before yours")
+    other.close()
+    page.locator("#status", has_not_text="before yours").wait_for(timeout=5000)
 
 
 def test_keyboard_alone(page):
@@ -295,6 +331,8 @@ def test_bad_uploads(page, tmp_path):
         page.locator("input[type=file]").first.set_input_files(tmp_path / name)
         page.locator(".toast-body, [data-testid=toast-body]").first.wait_for()
         page.locator("[data-testid=toast-close], .toast-close").first.click()
+    choose(page, "Class", "3")
+    said(page, "To forget: class 3")  # the message of the upload is gone
     unlearn(page)  # the data of before is still there
 
 
@@ -305,7 +343,7 @@ def luminance(color):
     return linear @ [0.2126, 0.7152, 0.0722]
 
 
-def test_contrast(page):
+def test_contrast_and_a_narrow_page(page):
     choose(page, "Data", "Two moons")
     said(page, "420 rows")
     page.get_by_role("button", name="More parameters").click()
@@ -330,3 +368,8 @@ def test_contrast(page):
     for pair, text in found.items():
         light, dark = sorted(map(luminance, pair.split("|")), reverse=True)
         assert (light + 0.05) / (dark + 0.05) >= 4.5, (pair, text)
+    page.set_viewport_size({"width": 390, "height": 800})
+    for tab in ("Trade-off", "Compose", "Code"):
+        page.get_by_role("tab", name=tab).click()
+        page.get_by_role("tabpanel").locator("visible=true").first.wait_for()
+        assert page.evaluate("document.documentElement.scrollWidth") == 390

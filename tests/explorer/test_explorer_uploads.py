@@ -63,6 +63,10 @@ def test_csv(tmp_path, folder):
         ("u,label", ["1,a"] * 20 + ["1,b"], "1 rows of class 'b'"),
         ("u,label", ["1,a", "1e300,b"] * 10, "beyond float32"),
         ("label", ["a", "b"] * 10, r"X of shape \(20, 0\)"),
+        ("u,label", [f"9,{i},{'ab'[i % 2]}" for i in range(20)], "line 2: 3 values, expected 2"),
+        ("u,label", ["1"] * 20, "line 2: 1 values"),
+        ("u,label", ["1,a", "2,b"] * 10 + ["1," + "a" * 10**5], "label of more than 60 characters"),
+        ("u,label", ["1\0,a"] * 20, "NUL bytes"),
         (",".join(f"c{i}" for i in range(300)) + ",label", [], "no rows"),
         (",".join(f"c{i}" for i in range(500)) + ",label", [], "501 columns"),
     ],
@@ -86,9 +90,13 @@ def test_wrong_type(tmp_path, folder, name):
         read_upload(path, folder)
 
 
-def test_binary_csv(tmp_path, folder):
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\xff\xfe\x00\x81", "u,label\n1,\xe4\n".encode("latin-1"), "u\n".encode("utf-16")],
+)
+def test_csv_in_another_encoding(tmp_path, folder, content):
     path = tmp_path / "a.csv"
-    path.write_bytes(b"\xff\xfe\x00\x81")
+    path.write_bytes(content)
     with pytest.raises(UploadError, match="no CSV file in UTF-8"):
         read_upload(path, folder)
 
@@ -131,6 +139,88 @@ def test_npz_refused(tmp_path, folder, arrays, message):
     np.savez(tmp_path / "a.npz", **arrays)
     with pytest.raises(UploadError, match=message):
         read_upload(tmp_path / "a.npz", folder)
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("'<f8', 'fortran_order': False, 'shape': (10000000000, 2)", "but it is shorter"),
+        ("'<f8', 'fortran_order': False, 'shape': (-40, -2)", "but it is shorter"),
+        (f"'<f8', 'fortran_order': False, 'shape': ({2**70}, 0)", "cannot be read"),
+        ("('<f8', (1000,)), 'fortran_order': False, 'shape': (40, 2)", "but it is shorter"),
+        ("'|O', 'fortran_order': False, 'shape': (40, 2)", "holds Python objects"),
+        ("'<f8', 'fortran_order': __import__('os'), 'shape': (40, 2)", "cannot be read"),
+        ("(", "cannot be read"),
+    ],
+)
+def test_npz_header_that_lies(tmp_path, folder, monkeypatch, header, message):
+    text = f"{{'descr': {header}}}\n".encode("latin-1")
+    content = np.lib.format.magic(1, 0) + struct.pack("<H", len(text)) + text + bytes(640)
+    y = io.BytesIO()
+    np.save(y, np.arange(40) % 2)
+    path = write_zip(tmp_path / "a.npz", {"X.npy": content, "y.npy": y.getvalue()})
+    if "shorter" in message:  # no memory is reserved for what is not there
+        monkeypatch.delattr(np.lib.format, "read_array")
+    with pytest.raises(UploadError, match=message):
+        read_upload(path, folder)
+
+
+def test_npz_with_another_entry_of_the_name(tmp_path, folder):
+    np.savez(tmp_path / "a.npz", X=np.zeros((20, 2)), y=np.arange(20) % 2)
+    with zipfile.ZipFile(tmp_path / "a.npz", "a") as archive:
+        archive.writestr("X", b"what np.load would take")
+    with pytest.raises(UploadError, match="expected arrays X and y"):
+        read_upload(tmp_path / "a.npz", folder)
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA])
+def test_damage_inside(tmp_path, folder, compression):
+    rng = np.random.default_rng(0)
+    path = write_zip(tmp_path / "a.zip", {"a/0.png": rng.bytes(4000)}, compression)
+    content = bytearray(path.read_bytes())
+    content[37:90] = bytes(range(100, 153))  # the compressed data begin there
+    path.write_bytes(content)
+    with pytest.raises(UploadError, match="cannot be unpacked"):
+        read_upload(path, folder)
+
+
+def test_memory_of_what_small_files_hold(tmp_path, folder, monkeypatch):
+    monkeypatch.setitem(_uploads.LIMITS, "values", 1000)
+    np.savez(tmp_path / "a.npz", X=np.ones((600, 2), dtype=bool), y=np.arange(600) % 2)
+    with pytest.raises(UploadError, match="1200 values, the explorer takes 1000"):
+        read_upload(tmp_path / "a.npz", folder)
+
+
+def test_zip_repeats_a_name(tmp_path, folder):
+    path = write_zip(tmp_path / "a.zip", images())
+    with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr("a/0.png", png(0))
+    with pytest.raises(UploadError, match="two entries of one name"):
+        read_upload(path, folder)
+
+
+def test_format_behind_the_name(tmp_path, folder):
+    """Pillow goes by content, and starts another program for some formats."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.zeros((8, 8), dtype=np.uint8)).save(buffer, "EPS")
+    path = write_zip(tmp_path / "a.zip", {**images(), "a/x.png": buffer.getvalue()})
+    with pytest.raises(UploadError, match="is no image"):
+        read_upload(path, folder)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("../../evil.png,a", "lies outside"),
+        ("0.png," + "a" * 61, "more than 60 characters"),
+        ("0.png,a,b", "line 2: 3 values"),
+    ],
+)
+def test_zip_with_bad_metadata(tmp_path, folder, line, message):
+    entries = {f"{i}.png": png(10 * i) for i in range(20)}
+    path = write_zip(tmp_path / "a.zip", {**entries, "metadata.csv": f"file,label\n{line}\n"})
+    with pytest.raises(UploadError, match=message):
+        read_upload(path, folder)
 
 
 def images(n=20):
