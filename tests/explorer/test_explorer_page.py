@@ -102,6 +102,18 @@ def choose_method(page, name, sentence):
     page.locator("#knob0", has_text=sentence).wait_for()
 
 
+def put(page, number):
+    """Fill in the first parameter; what still comes from the server may put its own there."""
+    box = page.locator("#knob0 input, #knob0 textarea")
+    for _ in range(20):
+        box.fill(number)
+        box.blur()
+        page.wait_for_timeout(500)
+        if box.input_value() == number:
+            return
+    raise AssertionError(f"the box keeps {box.input_value()}")
+
+
 def upload(page, path):
     page.get_by_role("button", name="Data of your own").click()
     page.locator("input[type=file]").first.set_input_files(path)
@@ -129,7 +141,7 @@ def test_digits(opened, address):
 def test_code_and_files(page, tmp_path):
     choose(page, "Data", "Two moons")
     said(page, "420 rows")
-    page.locator("#knob0 input, #knob0 textarea").fill("4")
+    put(page, "4")
     unlearn(page)
     # The code gives the figures that are shown.
     code = "\n".join(line for line in shown_code(page) if line != "\n")
@@ -223,7 +235,7 @@ def test_metadata_query_on_device_shift(page):
     page.keyboard.press("Enter")
     said(page, "To forget: rows where device == 'scanner_0'")
     choose_method(page, "NegGrad", "with the forget rows cycled")
-    page.locator("#knob0 input, #knob0 textarea").fill("1")
+    put(page, "1")
     unlearn(page)
     assert "rows where device" in page.locator("#figures caption").inner_text()
 
@@ -241,7 +253,7 @@ def test_picked_rows_of_a_table(page):
 
 def test_stop(page):
     choose_method(page, "FineTune", "Passes over the retain rows.")
-    page.locator("#knob0 input, #knob0 textarea").fill("200")
+    put(page, "200")
     page.locator("#unlearn").click()
     said(page, "unlearning: epoch")
     page.locator("#stop").click()
@@ -254,7 +266,7 @@ def test_page_that_is_left_makes_room(page, browser, address):
     other.goto(address)
     said(other, "Ready.")
     choose_method(other, "FineTune", "Passes over the retain rows.")
-    other.locator("#knob0 input, #knob0 textarea").fill("200")
+    put(other, "200")
     other.locator("#unlearn").click()
     said(other, "unlearning: epoch")
     page.locator("#unlearn").click()
