@@ -10,13 +10,16 @@ BENCHMARKS := $(sort $(wildcard tests/benchmarks/bench_*.py))
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench compare docs notebooks course lint clean
+.PHONY: help demo explorer test bench compare docs notebooks course lint clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.base  ## learn, forget and judge on a small data set
 	$(BIN)/python -m sklunlearn
+
+explorer: $(VENV)/.explorer  ## see forgetting happen, in the browser
+	$(BIN)/python -m sklunlearn.explorer
 
 test: $(VENV)/.test  ## run the tests and the examples in the docstrings
 	$(ONE_THREAD) MPLBACKEND=Agg $(BIN)/python -m pytest -n 2
@@ -63,6 +66,10 @@ $(VENV)/.base: pyproject.toml constraints.txt
 
 $(VENV)/.test: $(VENV)/.base
 	@$(PIP) install -q -c constraints.txt -e ".[test]"
+	@touch $@
+
+$(VENV)/.explorer: $(VENV)/.base
+	@$(PIP) install -q -c constraints.txt -e ".[explorer]"
 	@touch $@
 
 $(VENV)/.course: $(VENV)/.base

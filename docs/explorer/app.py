@@ -1,4 +1,4 @@
-"""The explorer as a hosted Space: needs `pip install 'sklunlearn[explorer]'`."""
+"""The explorer as a hosted Space: needs the extra `explorer`."""
 
 from sklunlearn.explorer._app import launch
 
