@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import random
+from collections import deque
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ __all__ = ["RunState", "UnsaveableError", "random_states", "set_random_states"]
 _ARRAY, _CLASS = "sklunlearn.array", "sklunlearn.class"
 _CLASSES = {"BoundarySearch": BoundarySearch}
 _MODULE_BASICS = {*vars(torch.nn.Module()), "_parameters", "_buffers", "_modules"}
+_SEQUENCES = list, tuple, deque
 _ABSENT = object()
 
 
@@ -96,8 +98,8 @@ class RunState:
 class _Attributes:
     """The attributes of an object that change from now on.
 
-    A new value, and a list or dictionary with other elements, is a change; so are other numbers in
-    an array or tensor. Other objects are taken for unchanged while they are the same, unless they
+    A new value, and a container with other elements, is a change; so are other numbers in an array
+    or tensor. Other objects are taken for unchanged while they are the same, unless they
     have a state to ask for, as random generators and schedulers of the learning rate have.
     """
 
@@ -214,33 +216,40 @@ def _put_back_state(value, state):
 
 
 def _is_same(before, value):
-    if type(before) is _Copy and isinstance(value, (list, dict)):
-        parts = list(value.values()) if isinstance(value, dict) else value
-        keys = list(value) if isinstance(value, dict) else None
-        same = keys == before.keys and len(parts) == len(before.parts)
-        return same and all(map(_is_same, before.parts, parts))
-    return before is value
+    if type(before) is not _Copy:
+        return before is value
+    if type(value) is not before.kind:
+        return False
+    keys, parts = _keys_and_parts(value)
+    same = keys == before.keys and len(parts) == len(before.parts)
+    return same and all(map(_is_same, before.parts, parts))
 
 
 @dataclasses.dataclass
 class _Copy:
-    """Of a list or dictionary, and those within, with the elements themselves."""
+    """Of a container, and those within, with the elements themselves."""
 
-    keys: list | None
+    kind: type
+    keys: list | set | None
     parts: list
 
 
 def _copied(value):
+    if not isinstance(value, (*_SEQUENCES, dict, set)):
+        return value
+    keys, parts = _keys_and_parts(value)
+    return _Copy(type(value), keys, [_copied(each) for each in parts])
+
+
+def _keys_and_parts(value):
     if isinstance(value, dict):
-        return _Copy(list(value), [_copied(each) for each in value.values()])
-    if isinstance(value, list):
-        return _Copy(None, [_copied(each) for each in value])
-    return value
+        return list(value), list(value.values())
+    return (set(value), []) if isinstance(value, set) else (None, list(value))
 
 
 def _leaves(value):
     """Arrays and tensors in a value, in order."""
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, _SEQUENCES):
         return [leaf for each in value for leaf in _leaves(each)]
     if isinstance(value, dict):
         return [leaf for each in value.values() for leaf in _leaves(each)]

@@ -1,5 +1,6 @@
 import copy
 import random
+from collections import deque
 
 import numpy as np
 import pytest
@@ -119,6 +120,7 @@ def test_what_changes_in_place():
         method.counts, method.table = np.zeros(2), {"deep": [{"list": []}]}
         method.weights = list(net.module_.parameters())
         method.mean = [torch.zeros(2, dtype=torch.bfloat16), (np.ones(3), "a")]
+        method.pair = [torch.zeros(2)], {"n": 1}
         net.module_.temperature = 1.0
         return net, method, RunState(net, method=method)
 
@@ -128,6 +130,8 @@ def test_what_changes_in_place():
     method.table["deep"][0]["list"].append(7)
     method.mean[0] += 0.5
     method.mean[1][0][2] = 4
+    method.pair[0].append(torch.ones(2))
+    method.pair[1]["n"] = 2
     net.module_.temperature = 0.25
     with torch.no_grad():
         method.weights[0] += 1
@@ -137,6 +141,8 @@ def test_what_changes_in_place():
     arrays = again.counts, again.mean[0], again.mean[1][0]
     fresh.put_back(kept)
     assert again.table == {"deep": [{"list": [7]}]}
+    assert [part.tolist() for part in again.pair[0]] == [[0, 0], [1, 1]]
+    assert again.pair[1] == {"n": 2}
     assert other.module_.temperature == 0.25
     # What others refer to, as an optimizer to the weights, is still the same.
     assert all(a is b for a, b in zip(again.weights, other.module_.parameters(), strict=True))
@@ -212,6 +218,17 @@ def test_values_without_a_form(value):
     state = RunState(make_net(), method=method)
     method.value = value
     with pytest.raises(UnsaveableError, match="attribute 'value' of Method holds a"):
+        state.take()
+
+
+@pytest.mark.parametrize("make", [lambda: {1}, lambda: deque([1])])
+def test_containers_without_a_form_that_change_in_place(make):
+    method = Method()
+    method.seen, method.fixed = make(), [(make(), 1)]
+    state = RunState(make_net(), method=method)
+    assert state.take()["attributes"]["method"]["changed"] == {}
+    method.seen.pop()
+    with pytest.raises(UnsaveableError, match="attribute 'seen' of Method holds a"):
         state.take()
 
 
