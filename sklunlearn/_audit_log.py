@@ -138,15 +138,14 @@ def _parse(line):
         again, _ = _make_line(body)
         is_whole = again == line + b"\n" and type(entry["id"]) is int
         is_whole = is_whole and {"record", "previous"} <= set(body)
-        return entry if is_whole and _has_digests(body.get("rows")) else None
+        is_whole = is_whole and ("rows" not in body or _are_digests(body["rows"]))
+        return entry if is_whole else None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
-def _has_digests(rows):
-    """Whether they are what `was_forgotten` reads; records may be without."""
-    if rows is None:
-        return True
+def _are_digests(rows):
+    """Whether they are what `was_forgotten` reads."""
     bytes.fromhex(rows["salt"])
     return isinstance(rows["digests"], list) and all(type(d) is str for d in rows["digests"])
 

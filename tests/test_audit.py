@@ -208,6 +208,7 @@ def test_every_change_is_found_and_named(five, change, message):
         {"rows": {"salt": "00"}},
         {"rows": {"salt": "00", "digests": [[]]}},
         {"rows": 1},
+        {"rows": None},
     ],
 )
 def test_a_line_that_append_records_never_makes_was_edited(changes, five):
