@@ -89,7 +89,7 @@ def _describe(value, nested=False):
         return f"{type(value).__name__}({told})"
     if isinstance(value, (tuple, list)) and not is_plain(value):
         return f"[{', '.join(_described(entry) for entry in value)}]"
-    if is_plain(value) or isinstance(value, np.random.RandomState):
+    if is_plain(value) or isinstance(value, (np.random.RandomState, torch.device, torch.dtype)):
         return repr(value)
     # Of a function the name; of anything else the class, as what is printed may be what it holds.
     named = value if hasattr(value, "__qualname__") else type(value)

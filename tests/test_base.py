@@ -171,6 +171,8 @@ class Keeping(Callback):
         (0.5, "0.5"),
         (np.float64(0.5), "0.5"),
         (np.bool_(True), "True"),
+        ({"device": torch.device("cuda", 1)}, "{'device': device(type='cuda', index=1)}"),
+        (torch.float64, "torch.float64"),
         ((0, 1), "(0, 1)"),
         (saliency_mask(0.5), "SaliencyMask(fraction=0.5, trainable='all')"),
         (saliency_mask(0.5, trainable=len), "SaliencyMask(fraction=0.5, trainable=builtins.len)"),
