@@ -58,15 +58,12 @@ def isolated_random_state(seed):
         Seed of the states inside; None takes entropy from the operating system.
     """
     with _turns.lock:
-        python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
-        devices = range(torch.cuda.device_count()) if torch.cuda.is_available() else []
+        states = _take_states()
         try:
-            with torch.random.fork_rng(devices=devices):
-                _set_seed(seed)
-                yield
+            _set_seed(seed)
+            yield
         finally:
-            np.random.set_state(numpy_state)  # noqa: NPY002
-            random.setstate(python_state)
+            _put_back(states)
 
 
 def global_states():
