@@ -1,5 +1,7 @@
 """Which runs can be trained together, and why others cannot."""
 
+from numbers import Real
+
 import numpy as np
 import torch
 from skorch import NeuralNetClassifier
@@ -15,6 +17,7 @@ __all__ = [
     "check_net",
     "check_run",
     "check_stackable",
+    "is_number",
     "largest_stack",
     "optimizer_settings",
     "stackable_params",
@@ -57,6 +60,11 @@ def stackable_params(unlearner):
         raise NotStackable(f"{cls.__name__} does not declare which numbers its steps read")
     numbers = {"lr", "max_grad_norm", *vars(cls)["_stackable"]}
     return numbers, {"net_params", *vars(cls).get("_stackable_before", ())}
+
+
+def is_number(value):
+    """Whether a value can be one of those in which the steps of a stack differ."""
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def check_stackable(unlearner):

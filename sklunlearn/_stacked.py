@@ -3,7 +3,6 @@
 import copy
 import datetime
 import time
-from numbers import Real
 
 import numpy as np
 import torch
@@ -29,6 +28,7 @@ from sklunlearn._stackable import (
     NotStackable,
     check_net,
     check_stackable,
+    is_number,
     largest_stack,
     optimizer_settings,
     stackable_params,
@@ -163,7 +163,7 @@ class _Stack:
         self._scalars = {
             name: torch.tensor([given[name] for given in values]).to(start)
             for name in values[0]
-            if _is_number(values[0][name])
+            if is_number(values[0][name])
         }
         self._max_norm = self._scalars.pop("max_grad_norm", None)
         self._scalars.pop("lr")
@@ -322,10 +322,6 @@ class _Stack:
                 }
             )
             lowest = min(lowest, loss)
-
-
-def _is_number(value):
-    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _make_batch(columns):

@@ -1,7 +1,6 @@
 """A grid search that trains as one stack the candidates that differ only in numbers."""
 
 import time
-from numbers import Real
 
 from joblib.parallel import get_active_backend
 from sklearn.base import clone
@@ -16,7 +15,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import _check_method_params
 
 from sklunlearn._progress import tqdm
-from sklunlearn._stackable import NotStackable, check_stackable, stackable_params
+from sklunlearn._stackable import NotStackable, check_stackable, is_number, stackable_params
 from sklunlearn._stacked import unlearn_stacked
 from sklunlearn._validation import check_X_y, encode_labels
 from sklunlearn.base import BaseUnlearner
@@ -151,7 +150,7 @@ def _divide(base, candidates):
         key = []
         for name in names:
             value = values.get(name)
-            if name in numbers and isinstance(value, Real) and not isinstance(value, bool):
+            if name in numbers and is_number(value):
                 key.append((name, value == 0))
             elif name not in before:
                 key.append((name, _token(value)))
