@@ -10,7 +10,9 @@ import sklunlearn
 ROOT = Path(sklunlearn.__file__).parent
 UNPICKLES = {"load", "loads", "Unpickler"}
 FORBIDDEN = {
-    **{module: UNPICKLES for module in ("pickle", "cloudpickle", "dill", "marshal", "shelve")},
+    **{module: UNPICKLES for module in ("pickle", "cloudpickle", "dill", "marshal")},
+    "shelve": {"open"},
+    "pandas": {"read_pickle"},
     "joblib": {"load"},
     "yaml": {"load", "unsafe_load", "full_load"},
     "os": {"system", "popen"},
@@ -40,9 +42,11 @@ def unsafe_calls(source):
         name = names.get(ast.unparse(node.func), ast.unparse(node.func))
         module, _, attribute = name.rpartition(".")
         module = modules.get(module, module)
-        options = {o.arg: getattr(o.value, "value", None) for o in node.keywords}
+        # Of a constant its value, of anything else the expression, which may become any.
+        options = {o.arg: getattr(o.value, "value", o.value) for o in node.keywords}
         is_unsafe = attribute in FORBIDDEN.get(module, ())
-        is_unsafe |= (module, attribute) == ("torch", "load") and not options.get("weights_only")
+        if (module, attribute) == ("torch", "load"):
+            is_unsafe |= options.get("weights_only") is not True
         is_unsafe |= (module, attribute) == ("numpy", "load") and bool(options.get("allow_pickle"))
         is_unsafe |= module == "subprocess" and bool(options.get("shell"))
         if is_unsafe:
@@ -58,7 +62,11 @@ def unsafe_calls(source):
         "from pickle import load as read\nread(file)",
         "import torch\ntorch.load(path)",
         "import torch\ntorch.load(path, weights_only=False)",
+        "import torch\ntorch.load(path, weights_only=is_safe)",
         "import numpy as np\nnp.load(path, allow_pickle=True)",
+        "import numpy as np\nnp.load(path, allow_pickle=is_mine)",
+        "import shelve\nshelve.open(path)",
+        "import pandas as pd\npd.read_pickle(path)",
         "from joblib import load\nload(path)",
         "eval(text)",
         "exec(text)",
