@@ -72,7 +72,8 @@ def checkpoints(checkpoint_dir):
     What a method computes before its epochs, such as a search for the decision boundary, and what
     has no epochs, as in :class:`sklunlearn.unlearners.SSDUnlearner`, is computed again. Other
     processes, as joblib starts for ``n_jobs=2``, write no checkpoints, nor do nets that accelerate
-    trains. Code that was changed in between is not noticed.
+    trains. Code that was changed in between is not noticed, except that of a function which is
+    itself a parameter.
 
     Examples
     --------
