@@ -18,8 +18,9 @@ from sklunlearn.explorer._handlers import (
     watch_run,
 )
 from sklunlearn.explorer._knobs import knobs_of
-from sklunlearn.explorer._layout import CLASS, N_KNOBS, QUERY, ROWS
+from sklunlearn.explorer._layout import N_KNOBS
 from sklunlearn.explorer._queue import RunStopped
+from sklunlearn.explorer._requests import CLASS, QUERY, ROWS
 from sklunlearn.explorer._sessions import Session
 from sklunlearn.explorer._updates import (
     boxes_of,

@@ -13,7 +13,14 @@ from typing import NamedTuple
 from sklunlearn.explorer import _pictures
 from sklunlearn.explorer._code import code_of
 from sklunlearn.explorer._queue import RunStopped
-from sklunlearn.explorer._requests import ask_class, ask_query, ask_rows, parse_rows
+from sklunlearn.explorer._requests import (
+    CLASS,
+    QUERY,
+    ask_class,
+    ask_query,
+    ask_rows,
+    parse_rows,
+)
 
 __all__ = [
     "EXPECTED",
@@ -56,9 +63,9 @@ class Page:
     def ask(self, how, label, query, rows):
         """Put the request that the page describes; says in one line what it is."""
         source = self.session.source
-        if how == "class":
+        if how == CLASS:
             request = ask_class(source, label)
-        elif how == "metadata query":
+        elif how == QUERY:
             request = ask_query(source, query)
         else:
             request = ask_rows(source, parse_rows(rows, len(source.y)))
