@@ -175,19 +175,7 @@ class Session:
 
         def work(job):
             with guarded(job):
-                return judge(job)
-
-        def judge(job):
-            reference = self._found_reference(run)
-            if reference is None:
-                original = self._original(job, run)
-                reference = _runs.retrain(job, run.source, run.request, original)
-                if self._is_bundled(run):
-                    key = run.source.name, run.request.key
-                    self.lab.keep_reference(key, reference)
-                else:
-                    self._references = {run.request.key: reference}
-            return _runs.judge(run, reference)
+                return _runs.judge(run, self._reference(job, run))
 
         self.job = self.lab.workshop.submit(work, urgent=False)
         return self.job
@@ -224,6 +212,17 @@ class Session:
             kept[run.source.name] = _runs.train_original(job, run.source)
             job.events.clear()  # of the training; those of the run follow
         return kept[run.source.name]
+
+    def _reference(self, job, run):
+        reference = self._found_reference(run)
+        if reference is None:
+            original = self._original(job, run)
+            reference = _runs.retrain(job, run.source, run.request, original)
+            if self._is_bundled(run):
+                self.lab.keep_reference((run.source.name, run.request.key), reference)
+            else:
+                self._references = {run.request.key: reference}
+        return reference
 
     def _found_reference(self, run):
         if self._is_bundled(run):
