@@ -35,11 +35,16 @@ class Lab:
         self.originals = {}
         self.references = collections.OrderedDict()
 
+    def find_reference(self, key):
+        """The retrained network of this key, or None."""
+        if key in self.references:
+            self.references.move_to_end(key)
+        return self.references.get(key)
+
     def keep_reference(self, key, reference):
         """Keep a retrained network, and let the one go that was used longest ago."""
         self.references[key] = reference
-        self.references.move_to_end(key)
-        while len(self.references) > _MAX_REFERENCES:
+        if len(self.references) > _MAX_REFERENCES:
             self.references.popitem(last=False)
 
 
@@ -226,5 +231,5 @@ class Session:
 
     def _found_reference(self, run):
         if self._is_bundled(run):
-            return self.lab.references.get((run.source.name, run.request.key))
+            return self.lab.find_reference((run.source.name, run.request.key))
         return self._references.get(run.request.key)
