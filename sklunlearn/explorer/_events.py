@@ -169,9 +169,7 @@ class Events:
         except EXPECTED as error:
             return [status(str(error), error=True), *[gr.skip()] * (2 + N_KNOBS)]
         if method in page.session.methods:
-            names = [name.removesuffix("Unlearner") for name in page.session.methods]
-            pairs = list(zip(names, page.session.methods, strict=True))
-            return [status(text), gr.update(choices=pairs), *[gr.skip()] * (1 + N_KNOBS)]
+            return [status(text), methods_of(page, keep=True), *[gr.skip()] * (1 + N_KNOBS)]
         return [status(text), methods_of(page), *boxes_of(page, None)]
 
     def _pick(self, page, event: gr.SelectData):

@@ -47,9 +47,12 @@ class Page:
 
     def __init__(self, session):
         self.session = session
-        self.picked = set()
-        self.label = str(session.source.classes[0])
-        self.chosen = None
+        self._begin()
+
+    def _begin(self):
+        self.picked, self.chosen = set(), None
+        # The class that a session asks for first, of which the sheet shows rows.
+        self.label = str(self.session.source.classes[-1])
 
     def take_data(self, name, path=None):
         """Bundled data by name, or an uploaded file."""
@@ -57,8 +60,7 @@ class Page:
             self.session.choose(name)
         else:
             self.session.upload(path)
-        self.picked, self.chosen = set(), None
-        self.label = str(self.session.source.classes[0])
+        self._begin()
 
     def ask(self, how, label, query, rows):
         """Put the request that the page describes; says in one line what it is."""
