@@ -4,7 +4,6 @@ Nothing here knows Gradio but for the names of the parts of the page.
 """
 
 import asyncio
-import tempfile
 import time
 from html import escape
 from pathlib import Path
@@ -197,7 +196,7 @@ async def _poll(job, workshop, doing):
 
 def save_report(run, folder):
     """Write the HTML report of a run; its path."""
-    path = Path(tempfile.mkdtemp(dir=folder)) / f"unlearning-report-{run.number}.html"
+    path = Path(folder) / f"unlearning-report-{run.number}.html"
     run.report.to_html(path)
     return str(path)
 
@@ -206,7 +205,7 @@ def save_model_file(run, folder):
     """Write the released model of a run; its path."""
     from sklunlearn.persistence import save_model
 
-    path = Path(tempfile.mkdtemp(dir=folder)) / f"unlearned-{run.number}.safetensors"
+    path = Path(folder) / f"unlearned-{run.number}.safetensors"
     save_model(run.unlearner.release(), path)
     return str(path)
 
