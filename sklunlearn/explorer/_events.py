@@ -187,7 +187,7 @@ class Events:
             known = page.session.methods.get(method)
             fresh = known is not None and method == boxes_of
             names = [knob.name for knob in knobs_of(known)] if fresh else []
-            # There may be more knobs than boxes, or fewer.
+            # There are more boxes than knobs of most methods.
             return page.session.start(method, dict(zip(names, texts, strict=False)))
 
         async for update in self._follow(page, begin):

@@ -3,6 +3,7 @@
 import gradio as gr
 
 from sklunlearn.explorer._handlers import status
+from sklunlearn.explorer._knobs import knobs_of, methods_for
 from sklunlearn.explorer._requests import CLASS, QUERY, ROWS
 from sklunlearn.explorer._sessions import COMPOSITIONS, MAX_RUNS
 from sklunlearn.explorer._sources import BUNDLED
@@ -10,7 +11,10 @@ from sklunlearn.explorer._uploads import LIMITS
 
 __all__ = ["N_KNOBS", "Parts"]
 
-N_KNOBS = 26
+# Boxes for the parameters of whichever method has most.
+N_KNOBS = max(
+    len(knobs_of(method)) for kind in ("class", "rows") for method in methods_for(kind).values()
+)
 _N_IN_FRONT = 3
 _INTRO = (
     "# See forgetting happen\nA network learns all rows. Choose some of them, have a method "

@@ -31,7 +31,7 @@ def boxes_of(page, method):
     """The method, and a box for each of its parameters."""
     methods = page.session.methods
     method = methods.get(method) or methods[_first(methods)]
-    knobs = knobs_of(method)[:N_KNOBS]
+    knobs = knobs_of(method)
     updates = [
         gr.update(label=k.name, info=k.sentence, value=_written(k.default), visible=True)
         for k in knobs
