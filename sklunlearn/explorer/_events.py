@@ -69,9 +69,12 @@ class Events:
         )
         shown = [parts.progress, *self.views, *lists]
         opened.then(self._clear, self.page, shown, **private)
-        for part, event in ((parts.data, parts.data.input), (parts.upload, parts.upload.upload)):
+        for event, take, part in (
+            (parts.data.input, self._take_data, parts.data),
+            (parts.upload.upload, self._take_file, parts.upload),
+        ):
             event(
-                self._take_data if part is parts.data else self._take_file,
+                take,
                 [self.page, part],
                 [parts.status, *choices, *parts.knobs, parts.how],
                 **private,
