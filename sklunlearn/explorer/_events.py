@@ -18,8 +18,9 @@ from sklunlearn.explorer._handlers import (
     watch_run,
 )
 from sklunlearn.explorer._knobs import knobs_of
-from sklunlearn.explorer._layout import CLASS, N_KNOBS, QUERY, ROWS
+from sklunlearn.explorer._layout import N_KNOBS
 from sklunlearn.explorer._queue import RunStopped
+from sklunlearn.explorer._requests import CLASS, QUERY, ROWS
 from sklunlearn.explorer._sessions import Session
 from sklunlearn.explorer._updates import (
     boxes_of,
@@ -68,9 +69,12 @@ class Events:
         )
         shown = [parts.progress, *self.views, *lists]
         opened.then(self._clear, self.page, shown, **private)
-        for part, event in ((parts.data, parts.data.input), (parts.upload, parts.upload.upload)):
+        for event, take, part in (
+            (parts.data.input, self._take_data, parts.data),
+            (parts.upload.upload, self._take_file, parts.upload),
+        ):
             event(
-                self._take_data if part is parts.data else self._take_file,
+                take,
                 [self.page, part],
                 [parts.status, *choices, *parts.knobs, parts.how],
                 **private,
@@ -168,9 +172,7 @@ class Events:
         except EXPECTED as error:
             return [status(str(error), error=True), *[gr.skip()] * (2 + N_KNOBS)]
         if method in page.session.methods:
-            names = [name.removesuffix("Unlearner") for name in page.session.methods]
-            pairs = list(zip(names, page.session.methods, strict=True))
-            return [status(text), gr.update(choices=pairs), *[gr.skip()] * (1 + N_KNOBS)]
+            return [status(text), methods_of(page, keep=True), *[gr.skip()] * (1 + N_KNOBS)]
         return [status(text), methods_of(page), *boxes_of(page, None)]
 
     def _pick(self, page, event: gr.SelectData):
@@ -188,7 +190,7 @@ class Events:
             known = page.session.methods.get(method)
             fresh = known is not None and method == boxes_of
             names = [knob.name for knob in knobs_of(known)] if fresh else []
-            # There may be more knobs than boxes, or fewer.
+            # There are more boxes than knobs of most methods.
             return page.session.start(method, dict(zip(names, texts, strict=False)))
 
         async for update in self._follow(page, begin):

@@ -4,7 +4,6 @@ Nothing here knows Gradio but for the names of the parts of the page.
 """
 
 import asyncio
-import tempfile
 import time
 from html import escape
 from pathlib import Path
@@ -13,7 +12,14 @@ from typing import NamedTuple
 from sklunlearn.explorer import _pictures
 from sklunlearn.explorer._code import code_of
 from sklunlearn.explorer._queue import RunStopped
-from sklunlearn.explorer._requests import ask_class, ask_query, ask_rows, parse_rows
+from sklunlearn.explorer._requests import (
+    CLASS,
+    QUERY,
+    ask_class,
+    ask_query,
+    ask_rows,
+    parse_rows,
+)
 
 __all__ = [
     "EXPECTED",
@@ -40,9 +46,12 @@ class Page:
 
     def __init__(self, session):
         self.session = session
-        self.picked = set()
-        self.label = str(session.source.classes[0])
-        self.chosen = None
+        self._begin()
+
+    def _begin(self):
+        self.picked, self.chosen = set(), None
+        # The class that a session asks for first, of which the sheet shows rows.
+        self.label = str(self.session.source.classes[-1])
 
     def take_data(self, name, path=None):
         """Bundled data by name, or an uploaded file."""
@@ -50,15 +59,14 @@ class Page:
             self.session.choose(name)
         else:
             self.session.upload(path)
-        self.picked, self.chosen = set(), None
-        self.label = str(self.session.source.classes[0])
+        self._begin()
 
     def ask(self, how, label, query, rows):
         """Put the request that the page describes; says in one line what it is."""
         source = self.session.source
-        if how == "class":
+        if how == CLASS:
             request = ask_class(source, label)
-        elif how == "metadata query":
+        elif how == QUERY:
             request = ask_query(source, query)
         else:
             request = ask_rows(source, parse_rows(rows, len(source.y)))
@@ -188,7 +196,7 @@ async def _poll(job, workshop, doing):
 
 def save_report(run, folder):
     """Write the HTML report of a run; its path."""
-    path = Path(tempfile.mkdtemp(dir=folder)) / f"unlearning-report-{run.number}.html"
+    path = Path(folder) / f"unlearning-report-{run.number}.html"
     run.report.to_html(path)
     return str(path)
 
@@ -197,7 +205,7 @@ def save_model_file(run, folder):
     """Write the released model of a run; its path."""
     from sklunlearn.persistence import save_model
 
-    path = Path(tempfile.mkdtemp(dir=folder)) / f"unlearned-{run.number}.safetensors"
+    path = Path(folder) / f"unlearned-{run.number}.safetensors"
     save_model(run.unlearner.release(), path)
     return str(path)
 

@@ -3,15 +3,19 @@
 import gradio as gr
 
 from sklunlearn.explorer._handlers import status
+from sklunlearn.explorer._knobs import knobs_of, methods_for
+from sklunlearn.explorer._requests import CLASS, QUERY, ROWS
 from sklunlearn.explorer._sessions import COMPOSITIONS, MAX_RUNS
 from sklunlearn.explorer._sources import BUNDLED
 from sklunlearn.explorer._uploads import LIMITS
 
-__all__ = ["CLASS", "N_KNOBS", "QUERY", "ROWS", "Parts"]
+__all__ = ["N_KNOBS", "Parts"]
 
-N_KNOBS = 26
+# Boxes for the parameters of whichever method has most.
+N_KNOBS = max(
+    len(knobs_of(method)) for kind in ("class", "rows") for method in methods_for(kind).values()
+)
 _N_IN_FRONT = 3
-CLASS, QUERY, ROWS = "class", "metadata query", "picked rows"
 _INTRO = (
     "# See forgetting happen\nA network learns all rows. Choose some of them, have a method "
     "unlearn them, and compare with a network that was retrained without them. Equal figures do "

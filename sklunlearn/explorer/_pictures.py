@@ -24,6 +24,7 @@ __all__ = [
 ]
 
 _N_OFFERED, _N_COLUMNS = 60, 10
+_SIDE, _WIDTH, _HEIGHT = 48, 600, 400  # pixels of an image of the sheet, and of the plane
 _INK, _QUIET = "#1a1f29", "#4a5261"
 _BLUE, _RED, _GREEN = "#1f5fa8", "#b3261e", "#1b6e3c"
 _ROWS = [
@@ -146,7 +147,7 @@ def _scatter(ax, source, mask, styles, plane=None):
     ax.set(xticks=[], yticks=[])
 
 
-def draw_forgotten(run, n_shown=6, n_columns=3):
+def draw_forgotten(run, n_shown=None, n_columns=3):
     """Some forgotten images, where the boundary search takes them, and what the networks say.
 
     Several figures of a few columns, which a narrow page puts below each other.
@@ -160,19 +161,24 @@ def draw_forgotten(run, n_shown=6, n_columns=3):
             figures.append(figure)
             grid = figure.add_gridspec(2, n_columns)
         upper, lower = (figure.add_subplot(grid[j, k]) for j in (0, 1))
-        _show(upper, source.X[row])
+        _show(upper, _scaled(source, source.X[row]))
         # Names of classes are no formulas, whatever dollars they hold.
         plain = {"parse_math": False, "fontsize": 10}
         upper.set_title(f"row {row}: {source.y[row]}", **plain)
-        _show(lower, points.X[i])
+        _show(lower, _scaled(source, points.X[i]))
         lower.set_title(f"boundary to {source.classes[points.codes[i]]}", **plain)
         words = [f"{n}: {source.classes[p[i].argmax()]} {p[i].max():.2f}" for n, p in said.items()]
         lower.set_xlabel("\n".join(words), fontsize=9, color=_INK, parse_math=False)
     return figures
 
 
-def _show(ax, X):
-    image = np.clip(np.moveaxis(X, 0, -1), 0, 1) if X.max() <= 1.5 else np.moveaxis(X, 0, -1) / 255
+def _scaled(source, X):
+    """Images as height, width and channels, from 0 to 1."""
+    scale = 1 if source.X.max() <= 1.5 else 255
+    return np.moveaxis(X / scale, -3, -1).clip(0, 1)
+
+
+def _show(ax, image):
     ax.imshow(image[..., 0] if image.shape[-1] == 1 else image, cmap="gray_r", vmin=0, vmax=1)
     ax.set(xticks=[], yticks=[])
 
@@ -234,23 +240,21 @@ def draw_choice(source, label, picked=()):
     """Pixels of a picture to pick rows from: images in a sheet, other data in the plane."""
     picked = np.asarray(sorted(picked), dtype=int)
     if source.kind != "images":
-        figure = _figure(6, 4, layout=None)
+        figure = _figure(_WIDTH / 100, _HEIGHT / 100, layout=None)
         mask = np.zeros(len(source.y), dtype=bool)
         mask[picked] = True
-        ax = figure.add_axes((0, 0, 1, 1))
-        _scatter(ax, source, mask, class_styles(len(source.classes)), _plane(source))
-        (x0, x1), (y0, y1) = _limits(source)
-        ax.set(xlim=(x0, x1), ylim=(y0, y1))
+        ax, plane = figure.add_axes((0, 0, 1, 1)), _plane(source)
+        _scatter(ax, source, mask, class_styles(len(source.classes)), plane)
+        xlim, ylim = _limits(plane)
+        ax.set(xlim=xlim, ylim=ylim)
         return pixels_of(figure)
     rows = rows_offered(source, label)
-    side = 48
+    side = _SIDE
     sheet = np.full((side * (_N_OFFERED // _N_COLUMNS), side * _N_COLUMNS, 3), 255, dtype=np.uint8)
-    for i, row in enumerate(rows):
-        X = source.X[row]
-        image = np.moveaxis(X, 0, -1) * (255 if source.X.max() <= 1.5 else 1)
-        image = 255 - image if image.shape[-1] == 1 else image
+    for i, (row, image) in enumerate(zip(rows, _scaled(source, source.X[rows]), strict=True)):
+        image = 255 * (1 - image if image.shape[-1] == 1 else image)
         places = np.arange(side - 6) * np.array(image.shape[:2])[:, None] // (side - 6)
-        image = image[places[0][:, None], places[1][None]].clip(0, 255).astype(np.uint8)
+        image = image[places[0][:, None], places[1][None]].astype(np.uint8)
         tile = np.full((side, side, 3), (179, 38, 30) if row in picked else 255, dtype=np.uint8)
         tile[3:-3, 3:-3] = image
         top, left = side * (i // _N_COLUMNS), side * (i % _N_COLUMNS)
@@ -262,15 +266,13 @@ def row_at(source, label, x, y):
     """The row at a pixel of that picture, or None."""
     if source.kind == "images":
         rows = rows_offered(source, label)
-        i = int(y) // 48 * _N_COLUMNS + int(x) // 48
+        i = int(y) // _SIDE * _N_COLUMNS + int(x) // _SIDE
         return int(rows[i]) if 0 <= i < len(rows) else None
-    limits = _limits(source)
-    at = [
-        limits[0][0] + x / 600 * (limits[0][1] - limits[0][0]),
-        limits[1][1] - y / 400 * (limits[1][1] - limits[1][0]),
-    ]
-    scale = np.ptp(np.array(limits), axis=1)
-    return int((((_plane(source) - at) / scale) ** 2).sum(axis=1).argmin())
+    plane = _plane(source)
+    (left, right), (bottom, top) = _limits(plane)
+    scale = np.array([right - left, top - bottom])
+    at = np.array([left, top]) + scale * [x / _WIDTH, -y / _HEIGHT]
+    return int((((plane - at) / scale) ** 2).sum(axis=1).argmin())
 
 
 def _plane(source):
@@ -283,8 +285,7 @@ def _plane(source):
     return X @ np.linalg.svd(X, full_matrices=False)[2][:2].T if X.shape[1] > 1 else X.repeat(2, 1)
 
 
-def _limits(source):
-    plane = _plane(source)
+def _limits(plane):
     low, high = plane.min(axis=0), plane.max(axis=0)
     beyond = 0.05 * (high - low) + 1e-9
     return list(zip(low - beyond, high + beyond, strict=True))

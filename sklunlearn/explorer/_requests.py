@@ -8,8 +8,18 @@ import numpy as np
 from sklunlearn import forget_mask
 from sklunlearn.requests import check_forget
 
-__all__ = ["Request", "ask_class", "ask_query", "ask_rows", "parse_rows"]
+__all__ = [
+    "CLASS",
+    "QUERY",
+    "ROWS",
+    "Request",
+    "ask_class",
+    "ask_query",
+    "ask_rows",
+    "parse_rows",
+]
 
+CLASS, QUERY, ROWS = "class", "metadata query", "picked rows"  # as the page offers them
 _MAX_CHARACTERS, _MAX_QUERY = 50_000, 2000
 
 

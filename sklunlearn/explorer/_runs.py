@@ -3,7 +3,6 @@
 import copy
 import dataclasses
 import time
-import types
 import warnings
 
 import numpy as np
@@ -13,7 +12,6 @@ from skorch.callbacks import Callback
 
 import sklunlearn
 from sklunlearn import ComposedUnlearner, RetrainUnlearner, unlearning_report
-from sklunlearn._seeding import draw_seed
 from sklunlearn._training import train_estimator
 from sklunlearn.explorer._forgotten import look_at_forgotten
 from sklunlearn.networks import default_net
@@ -37,8 +35,12 @@ class Watch(Callback):
         self._epoch = 0
         self.seconds = 0.0  # that watching took
 
+    # A copy or a clone of the net is to report to the same job.
     def __deepcopy__(self, memo):
-        return self  # a clone of the net is to report to the same job
+        return self
+
+    def __sklearn_clone__(self):
+        return self
 
     def on_epoch_end(self, net, **kwargs):
         """Follow the accuracy, and in the plane the regions."""
@@ -161,31 +163,22 @@ def _plain(net):
     return net
 
 
-def _watched_retraining(unlearner, watch):
-    """Have an unlearner train what it trains by default, but watched."""
-
-    def train(self, X, y):
-        net = default_net(X, len(self.classes_)).set_params(callbacks=[watch])
-        return _plain(train_estimator(net, X, y, self.classes_, draw_seed(self.random_state)))
-
-    unlearner._train = types.MethodType(train, unlearner)
-
-
 def _forget(job, source, mask, original, method, knobs, seed, frames=None, history=None):
     watch = Watch(job, source, mask, frames, history)
     # A copy: no session shall change a network that others start from.
-    unlearner = method(FrozenEstimator(copy.deepcopy(original)), random_state=seed, **knobs)
+    frozen = FrozenEstimator(copy.deepcopy(original))
+    unlearner = method(frozen, random_state=seed, **knobs).fit(source.X, source.y)
     if "callbacks" in unlearner.get_params(deep=False):
         unlearner.set_params(callbacks=[watch])
-    unlearner.fit(source.X, source.y)
-    if method is RetrainUnlearner:
-        _watched_retraining(unlearner, watch)
-    try:
-        unlearner.unlearn(source.X, source.y, forget=mask)
-    finally:
-        vars(unlearner).pop("_train", None)
-        if "callbacks" in unlearner.get_params(deep=False):
-            unlearner.set_params(callbacks=None)
+    elif method is RetrainUnlearner:  # what it trains by default, but watched
+        net = default_net(source.X[~mask], len(source.classes)).set_params(callbacks=[watch])
+        unlearner.set_params(estimator=net)
+    unlearner.unlearn(source.X, source.y, forget=mask)
+    if "callbacks" in unlearner.get_params(deep=False):
+        unlearner.set_params(callbacks=None)
+    elif method is RetrainUnlearner:
+        _plain(unlearner.net_)
+        unlearner.set_params(estimator=frozen)
     job.check()
     unlearner.unlearning_time_ -= watch.seconds
     return unlearner

@@ -35,11 +35,16 @@ class Lab:
         self.originals = {}
         self.references = collections.OrderedDict()
 
+    def find_reference(self, key):
+        """The retrained network of this key, or None."""
+        if key in self.references:
+            self.references.move_to_end(key)
+        return self.references.get(key)
+
     def keep_reference(self, key, reference):
         """Keep a retrained network, and let the one go that was used longest ago."""
         self.references[key] = reference
-        self.references.move_to_end(key)
-        while len(self.references) > _MAX_REFERENCES:
+        if len(self.references) > _MAX_REFERENCES:
             self.references.popitem(last=False)
 
 
@@ -175,19 +180,7 @@ class Session:
 
         def work(job):
             with guarded(job):
-                return judge(job)
-
-        def judge(job):
-            reference = self._found_reference(run)
-            if reference is None:
-                original = self._original(job, run)
-                reference = _runs.retrain(job, run.source, run.request, original)
-                if self._is_bundled(run):
-                    key = run.source.name, run.request.key
-                    self.lab.keep_reference(key, reference)
-                else:
-                    self._references = {run.request.key: reference}
-            return _runs.judge(run, reference)
+                return _runs.judge(run, self._reference(job, run))
 
         self.job = self.lab.workshop.submit(work, urgent=False)
         return self.job
@@ -225,7 +218,18 @@ class Session:
             job.events.clear()  # of the training; those of the run follow
         return kept[run.source.name]
 
+    def _reference(self, job, run):
+        reference = self._found_reference(run)
+        if reference is None:
+            original = self._original(job, run)
+            reference = _runs.retrain(job, run.source, run.request, original)
+            if self._is_bundled(run):
+                self.lab.keep_reference((run.source.name, run.request.key), reference)
+            else:
+                self._references = {run.request.key: reference}
+        return reference
+
     def _found_reference(self, run):
         if self._is_bundled(run):
-            return self.lab.references.get((run.source.name, run.request.key))
+            return self.lab.find_reference((run.source.name, run.request.key))
         return self._references.get(run.request.key)

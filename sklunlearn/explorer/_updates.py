@@ -13,24 +13,25 @@ __all__ = ["boxes_of", "choices_of", "draw_sheet", "lists_of", "methods_of", "vi
 def choices_of(page):
     """Class, method, sheet and rows of new data."""
     labels = [str(label) for label in page.session.source.classes]
-    asked = page.session.request.title.removeprefix("class ")
-    page.label = asked
-    return [gr.update(choices=labels, value=asked), methods_of(page), None, ""]
+    return [gr.update(choices=labels, value=page.label), methods_of(page), None, ""]
 
 
-def methods_of(page):
-    """Methods for the request."""
-    names = list(page.session.methods)
-    pairs = [(name.removesuffix("Unlearner"), name) for name in names]
-    first = "BoundaryUnlearner" if "BoundaryUnlearner" in names else names[0]
-    return gr.update(choices=pairs, value=first)
+def methods_of(page, keep=False):
+    """Methods for the request; the one that is chosen can be kept."""
+    methods = page.session.methods
+    pairs = [(name.removesuffix("Unlearner"), name) for name in methods]
+    return gr.update(choices=pairs) if keep else gr.update(choices=pairs, value=_first(methods))
+
+
+def _first(methods):
+    return "BoundaryUnlearner" if "BoundaryUnlearner" in methods else next(iter(methods))
 
 
 def boxes_of(page, method):
     """The method, and a box for each of its parameters."""
     methods = page.session.methods
-    method = methods.get(method) or methods.get("BoundaryUnlearner") or next(iter(methods.values()))
-    knobs = knobs_of(method)[:N_KNOBS]
+    method = methods.get(method) or methods[_first(methods)]
+    knobs = knobs_of(method)
     updates = [
         gr.update(label=k.name, info=k.sentence, value=_written(k.default), visible=True)
         for k in knobs

@@ -26,13 +26,14 @@ WAIT = 30_000  # milliseconds
 
 
 @pytest.fixture(scope="module")
-def address():
+def address(tmp_path_factory):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    # Files that are uploaded and handed out lie there, and are gone with the server's folder.
     command = [sys.executable, "-m", "sklunlearn.explorer", "--port", str(port)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    # Where files that are uploaded and handed out lie.
+    cache = str(tmp_path_factory.mktemp("gradio"))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "GRADIO_TEMP_DIR": cache}
     process = subprocess.Popen(
         command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

@@ -181,6 +181,17 @@ def test_number_of_runs_is_bounded(session, monkeypatch):
     assert [run.number for run in session.runs] == [2, 3]
 
 
+def test_reference_that_is_used_stays(monkeypatch):
+    monkeypatch.setattr(_sessions, "_MAX_REFERENCES", 2)
+    lab = Lab()
+    lab.keep_reference("a", 1)
+    lab.keep_reference("b", 2)
+    assert lab.find_reference("a") == 1
+    lab.keep_reference("c", 3)
+    assert lab.find_reference("b") is None
+    assert [lab.find_reference(key) for key in "ac"] == [1, 3]
+
+
 def test_another_request_lets_runs_go(session):
     finish(session.start("NegGradUnlearner", {"max_epochs": "1"}))
     session.ask(ask_class(session.source, "blob 0"))

@@ -3,12 +3,16 @@
 import io
 import struct
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from sklunlearn.explorer import _uploads
+from sklunlearn.explorer._guard import MAX_SECONDS
+from sklunlearn.explorer._knobs import _MAX_EPOCHS
+from sklunlearn.explorer._sessions import MAX_RUNS
 from sklunlearn.explorer._uploads import UploadError, read_upload
 
 
@@ -312,5 +316,16 @@ def test_damaged_archive(tmp_path, folder):
         read_upload(path, folder)
 
 
-def test_limits_are_those_of_the_page():
-    assert _uploads.LIMITS["bytes"] == 20_000_000
+def test_limits_are_those_of_the_documentation():
+    text = (Path(__file__).parents[2] / "docs" / "explorer.md").read_text(encoding="utf-8")
+    limits = _uploads.LIMITS
+    assert limits["bytes"] == 20_000_000
+    for sentence in (
+        f"of the runs the last {MAX_RUNS} are kept",
+        f"A run may take {_MAX_EPOCHS} epochs and {MAX_SECONDS} seconds",
+        f"An upload may have {limits['bytes'] // 10**6} MB, {limits['rows']} rows, "
+        f"{limits['features']} features or {limits['side']} pixels on a side, "
+        f"{limits['values'] // 10**6} million values and {limits['classes']} classes, whose names "
+        f"have up to {limits['characters']} characters.",
+    ):
+        assert sentence in " ".join(text.split())
