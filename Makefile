@@ -10,6 +10,7 @@ BENCHMARKS := $(sort $(wildcard tests/benchmarks/bench_*.py))
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DEFAULT_GOAL := help
+.NOTPARALLEL:  # pip must not run twice at once in .venv
 .PHONY: help demo explorer test bench compare docs notebooks course lint clean
 
 help:  ## list the targets
@@ -54,7 +55,7 @@ clean:  ## remove caches and outputs, but not .venv
 		docs/course docs/sg_execution_times.rst
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
-# Stamps: what is installed in .venv. They form a chain, so that pip never runs twice at once.
+# Stamps: what is installed in .venv.
 
 # torch goes first and alone, so that the pinned build is the one that everything else finds.
 $(VENV)/.base: pyproject.toml constraints.txt

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
+COURSE = DOCS.parent / "notebooks"
 # `unlearners` offers what `sklunlearn` offers.
 MODULES = (
     "attacks audit base compose datasets discovery domains embeddings exceptions gradient "
@@ -122,7 +123,7 @@ def test_a_docstring_has_an_example(name):
 
 PAGES = sorted(
     page
-    for page in [*DOCS.rglob("*.md"), *DOCS.parent.glob("*.md")]
+    for page in [*DOCS.rglob("*.md"), *DOCS.parent.glob("*.md"), COURSE / "README.md"]
     if not {"_build", "auto_examples", "course"} & set(page.parts)
 )
 

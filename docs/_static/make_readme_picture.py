@@ -34,7 +34,7 @@ def draw_regions(axes):
     )
     plt.close(display.figure_)
     pale = ListedColormap([0.3 * np.array(mpl.colors.to_rgb(c)) + 0.7 for c in CLASSES])
-    subtitles = ["", "the class on top is forgotten", "never saw the class"]
+    subtitles = ["four classes", "the class on top is forgotten", "never saw the class"]
     for ax, (name, regions), subtitle in zip(axes, display.regions.items(), subtitles, strict=True):
         ax.pcolormesh(display.x0, display.x1, regions, cmap=pale, vmin=0, vmax=3)
         for label in range(4):
@@ -50,7 +50,7 @@ def draw_regions(axes):
             for start, end in list(zip(X[forget], display.points, strict=True))[:60:5]:
                 ax.annotate("", end, start, arrowprops={"arrowstyle": "->", "linewidth": 0.9})
         ax.set(xticks=[], yticks=[])
-        ax.set_title(f"{name}" + (f"\n{subtitle}" if subtitle else "\nfour classes"), fontsize=10)
+        ax.set_title(f"{name}\n{subtitle}", fontsize=10)
 
 
 def draw_front(ax):

@@ -39,6 +39,7 @@ from sklunlearn import (
 )
 from sklunlearn.gradient import GradientUnlearner
 from sklunlearn.inspection import ForgettingCurveDisplay, TradeoffDisplay
+from sklunlearn.utils import check_unlearner
 
 torch.set_num_threads(1)
 
@@ -163,8 +164,8 @@ for status in ("passed", "skipped", "failed"):
 # %% [markdown]
 # ## The contract of an unlearner
 #
-# scikit-learn knows nothing of forgetting. The library's own tests hold each method to a longer
-# list; here are five of its promises, each a few lines:
+# scikit-learn knows nothing of forgetting. What should every unlearner keep to? Here are five
+# promises, each a few lines:
 #
 # 1. The same seed gives the same model.
 # 2. A network in a `FrozenEstimator` is never changed.
@@ -203,6 +204,14 @@ def check_contract(unlearner, X, y, forget):
 
 
 check_contract(MarginUnlearner(max_epochs=2, random_state=0), X_train, y_train, forget)
+
+# %% [markdown]
+# In the tests of your own method you need not write these down again. `check_unlearner` has the
+# library's list, and runs scikit-learn's checks too unless told not to. It returns the names of the
+# checks that were passed.
+
+# %%
+check_unlearner(MarginUnlearner(max_epochs=2), sklearn_checks=False)
 
 # %% [markdown]
 # A method that is to join the library needs four places: its file, a line in
@@ -343,7 +352,7 @@ if probabilities[0] is not None:
 # ## What we have learnt
 #
 # - A method is a loss: a class with `_loss`, and a constructor in scikit-learn's manner.
-# - `check_estimator` finds mistakes about data; a contract finds mistakes about forgetting. Write
-#   down the second before the method, as one writes tests.
+# - `check_estimator` finds mistakes about data, `check_unlearner` those about forgetting. What only
+#   your method promises, write down as a check of your own, before the method.
 # - That a new method works on one class of one data set with three seeds is a start, not a result.
 #   How to make more of it is the subject of the last notebook.
