@@ -75,7 +75,7 @@ class Events:
         ):
             event(
                 take,
-                [self.page, part],
+                [self.page, part, parts.how],
                 [parts.status, *choices, *parts.knobs, parts.how],
                 **private,
             ).then(self._clear, self.page, shown, **private)
@@ -129,13 +129,13 @@ class Events:
         hidden = gr.update(visible=False)
         return ["", "", "", gr.update(value=None, visible=False), "", hidden, *lists]
 
-    def _take_data(self, page, name):
+    def _take_data(self, page, name, how):
         _check(page)
         page.take_data(name)
         words = f"{len(page.session.source.y)} rows to learn from."
-        return [status(words), *choices_of(page), *boxes_of(page, None), CLASS]
+        return self._show_data(page, words, how)
 
-    def _take_file(self, page, path):
+    def _take_file(self, page, path, how):
         _check(page)
         try:
             page.take_data(None, path)
@@ -145,7 +145,12 @@ class Events:
         finally:
             Path(path).unlink(missing_ok=True)  # it is in memory now
         words = f"{Path(path).name}: {len(page.session.source.y)} rows to learn from."
-        return [status(words), *choices_of(page), *boxes_of(page, None), CLASS]
+        return self._show_data(page, words, how)
+
+    def _show_data(self, page, words, how):
+        # Written only if it changes: else it would undo what a quick user chooses meanwhile.
+        how = gr.skip() if how == CLASS else CLASS
+        return [status(words), *choices_of(page), *boxes_of(page, None), how]
 
     def _show_how(self, page, how):
         _check(page)
