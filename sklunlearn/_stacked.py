@@ -34,6 +34,7 @@ from sklunlearn._stackable import (
     stackable_params,
 )
 from sklunlearn._stacked_bundle import Bundle
+from sklunlearn._stacked_layout import RowsLast
 from sklunlearn._stacked_optimizers import make_stacked_optimizer
 from sklunlearn._training import transform
 from sklunlearn.exceptions import DivergenceError
@@ -258,7 +259,8 @@ class _Stack:
         parts = {name: part.requires_grad_() for name, part in self._parts(self.weights).items()}
         in_dims = (dict.fromkeys(parts, 0), dict.fromkeys(self._scalars, 0), X_dim, dims)
         try:
-            losses = vmap(loss_of, in_dims)(parts, self._scalars, X, columns)
+            with RowsLast():
+                losses = vmap(loss_of, in_dims)(parts, self._scalars, X, columns)
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[0]
             raise NotStackable(f"torch.func.vmap refuses: {reason}") from error
