@@ -33,6 +33,8 @@ __all__ = [
     "logits_of",
     "probabilities_of",
     "resume_training",
+    "row_losses",
+    "row_probabilities",
     "shallow_copy",
     "stopped_by_callback",
     "strip_net",
@@ -207,6 +209,16 @@ def cross_entropy_of(net, output, y):
     return torch.logaddexp(torch.zeros_like(margin), -margin)
 
 
+def row_probabilities(net, output, batch):
+    """Class probabilities of a batch, as :func:`forward` calls it."""
+    return probabilities_of(net, output)
+
+
+def row_losses(net, output, batch):
+    """Cross-entropies of a batch, as :func:`forward` calls it."""
+    return cross_entropy_of(net, output, batch.y)
+
+
 def forward(net, rows, function):
     """``function(net, output, batch)`` for all rows, in evaluation mode, as one ndarray."""
     results = []
@@ -262,7 +274,7 @@ def check_finite_weights(net, doing):
 
 def check_finite_outputs(net, rows, doing):
     """Raise a DivergenceError if a net with finite weights gives numbers that are not finite."""
-    probabilities = forward(net, rows, lambda net, output, batch: probabilities_of(net, output))
+    probabilities = forward(net, rows, row_probabilities)
     if not np.isfinite(probabilities).all():
         raise DivergenceError(
             f"{doing} diverged: the weights are so large that the network's output is not finite. "

@@ -85,7 +85,8 @@ def _describe(value, nested=False):
         told = ", ".join(f"{name}={_described(v)}" for name, v in params.items())
         return f"{type(value).__name__}({told})"
     if type(value).__module__.startswith("sklunlearn."):  # as a saliency mask
-        told = ", ".join(f"{name}={_described(v)}" for name, v in vars(value).items())
+        public = {name: v for name, v in vars(value).items() if not name.startswith("_")}
+        told = ", ".join(f"{name}={_described(v)}" for name, v in public.items())
         return f"{type(value).__name__}({told})"
     if isinstance(value, (tuple, list)) and not is_plain(value):
         return f"[{', '.join(_described(entry) for entry in value)}]"

@@ -5,45 +5,34 @@ import datetime
 import time
 
 import numpy as np
-import torch
-from torch.func import functional_call, vmap
 
-from sklunlearn._data import Batch, Rows, take
+from sklunlearn._data import Rows, take
 from sklunlearn._nets import (
-    check_finite_weights,
-    copy_net,
-    logits_of,
-    resume_training,
+    forward,
+    row_losses,
+    row_probabilities,
     shallow_copy,
-    weights_digest,
 )
 from sklunlearn._seeding import (
     RandomStream,
     draw_seed,
-    global_states,
     isolated_random_state,
     shared_draws,
 )
 from sklunlearn._stackable import (
-    NotStackable,
     check_net,
     check_stackable,
-    is_number,
     largest_stack,
-    optimizer_settings,
     stackable_params,
 )
 from sklunlearn._stacked_bundle import Bundle
-from sklunlearn._stacked_layout import RowsLast
-from sklunlearn._stacked_optimizers import make_stacked_optimizer
+from sklunlearn._stacked_networks import Stack
 from sklunlearn._training import transform
-from sklunlearn.exceptions import DivergenceError
-from sklunlearn.trainable import training_only
 
 __all__ = ["unlearn_stacked"]
 
 
-def unlearn_stacked(fitted, candidates, X, y, forget):
+def unlearn_stacked(fitted, candidates, X, y, forget, asked=None):
     """Unlearners that have forgotten some rows, each with parameters of its own.
 
     Parameters
@@ -54,11 +43,15 @@ def unlearn_stacked(fitted, candidates, X, y, forget):
         Values of parameters, which may differ in those of `stackable_params` alone.
     X, y, forget
         Rows, class indices and a mask, as `_unlearn` is given them.
+    asked : data set, default=None
+        Rows to classify with each network, all at once.
 
     Yields
     ------
     unlearner : GradientUnlearner or None
         For each candidate; None where the run diverged.
+    probabilities : ndarray of shape (n_asked, n_classes) or None
+        What it says of the rows that were asked.
 
     Raises
     ------
@@ -74,6 +67,8 @@ def unlearn_stacked(fitted, candidates, X, y, forget):
     size = largest_stack(fitted.net_, transform(fitted.preprocessing_, sample))
     indices = np.flatnonzero(forget)
     rows = Rows(transform(fitted.preprocessing_, take(X, indices)), y[indices])
+    if asked is not None:
+        asked = Rows(transform(fitted.preprocessing_, asked))
     draws = RandomStream(seed)
     with isolated_random_state(seed), draws:
         inputs = fitted._inputs(fitted.net_, X)  # once for all candidates
@@ -84,17 +79,25 @@ def unlearn_stacked(fitted, candidates, X, y, forget):
         with isolated_random_state(seed):
             places = _train(fitted, chunk, draws, inputs, y, forget)
         seconds = (time.perf_counter() - began) / len(chunk)
+        losses, probabilities = {}, {}
+        for stack in {stack for stack, _ in places}:
+            losses[stack] = stack.forward(rows, row_losses)
+            probabilities[stack] = stack.forward(asked, row_probabilities)
         for stack, position in places:
             # One at a time, to be freed after its scores: so many objects at once would have
             # Python look through all that there are, which takes a tenth of a search.
             with isolated_random_state(seed):
                 unlearner, net = stack.network(position)
             if net is None:
-                yield None
+                yield None, None
                 continue
+            forget_loss = losses[stack][position]
+            if forget_loss is None:
+                forget_loss = forward(net, rows, row_losses)
             unlearner.unlearning_time_ = seconds
-            unlearner._exchange(net, rows, forget, requested_at)
-            yield unlearner if np.isfinite(unlearner.forget_loss_).all() else None
+            unlearner._exchange(net, forget_loss, forget, requested_at)
+            finite = np.isfinite(forget_loss).all()
+            yield (unlearner, probabilities[stack][position]) if finite else (None, None)
 
 
 def _train(fitted, candidates, draws, X, y, forget):
@@ -116,216 +119,8 @@ def _train(fitted, candidates, draws, X, y, forget):
     places = [None] * len(candidates)
     for structure in set(structures):
         chosen = [i for i, other in enumerate(structures) if other == structure]
-        stack = _Stack([candidates[i] for i in chosen], [owner[i] for i in chosen])
+        stack = Stack([candidates[i] for i in chosen], [owner[i] for i in chosen])
         stack.train(fitted.max_epochs)
         for position, i in enumerate(chosen):
             places[i] = stack, position
     return places
-
-
-class _NoModule:
-    """In place of the network, of which a loss of many networks may use nothing but the logits."""
-
-    def __getattr__(self, name):
-        raise NotStackable(f"the loss reads {name!r} of the network itself")
-
-
-class _Stack:
-    """Networks that are trained together, their weights as the rows of one tensor.
-
-    Parameters
-    ----------
-    candidates : list of dict
-        Of each network, the values of its parameters.
-    owner : list of Bundle
-        Of each network, how it is prepared.
-    """
-
-    def __init__(self, candidates, owner):
-        self.candidates, self.owner = candidates, owner
-        self.bundles = list(dict.fromkeys(owner))
-        self._first = first = self.bundles[0]
-        self._module, leader = first.run.module_, first.leader
-        numbers = stackable_params(leader)[0]
-        values = [
-            {name: candidate.get(name, getattr(leader, name)) for name in numbers}
-            for candidate in candidates
-        ]
-        named = dict(self._module.named_parameters())
-        chosen = {name: named[name] for name in leader.updated_params_}
-        self._shapes = {name: parameter.shape for name, parameter in chosen.items()}
-        self._sizes = [parameter.numel() for parameter in chosen.values()]
-        if len({parameter.dtype for parameter in chosen.values()}) > 1:
-            raise NotStackable("the weights are of several types")
-        start = torch.cat([parameter.detach().flatten() for parameter in chosen.values()])
-        self.weights = start.repeat(len(owner), 1)
-        positions = [self.bundles.index(bundle) for bundle in owner]
-        self._index = torch.tensor(positions, device=start.device)
-        self._scalars = {
-            name: torch.tensor([given[name] for given in values]).to(start)
-            for name in values[0]
-            if is_number(values[0][name])
-        }
-        self._max_norm = self._scalars.pop("max_grad_norm", None)
-        self._scalars.pop("lr")
-        self._masks = self._find_masks(start)
-        self._start, self._frozen = start, weights_digest(first.run)
-        settings = [
-            optimizer_settings(bundle.leader, bundle.run, given["lr"])
-            for bundle, given in zip(owner, values, strict=True)
-        ]
-        kind = type(first.run.optimizer_)
-        try:
-            self._optimizer = make_stacked_optimizer(kind, self.weights, settings)
-        except ValueError as error:
-            raise NotStackable(str(error)) from error
-        self._losses, self._batch_sizes, self._seconds = [], [], []
-
-    def train(self, max_epochs):
-        """All epochs of all networks."""
-        leader = self._first.leader
-        with training_only(
-            self._module, leader.updated_params_, freeze_batchnorm=leader.freeze_batchnorm
-        ):
-            self._first.run._set_training(True)
-            for epoch in range(1, max_epochs + 1):
-                began = time.time()
-                n_steps = {bundle.start_epoch(epoch) for bundle in self.bundles}
-                if len(n_steps) > 1:
-                    raise NotStackable("the runs differ in their number of steps")
-                if n_steps == {0}:
-                    break
-                losses, sizes, states = [], [], global_states()
-                for batches in zip(*(bundle.batches for bundle in self.bundles), strict=True):
-                    losses.append(self._step([X for X, _ in batches]))
-                    sizes.append(len(batches[0][1]))
-                if global_states() != states:  # alone, each run would draw for itself
-                    raise NotStackable("the steps draw random numbers, once for all networks")
-                self._losses.append(torch.stack(losses).double().cpu().numpy())
-                self._batch_sizes.append(sizes)
-                self._seconds.append((time.time() - began) / len(self.owner))
-        if weights_digest(self._first.run) != self._frozen:
-            raise NotStackable("a layer keeps something of each batch, as BatchNorm does")
-
-    def network(self, i):
-        """Pair of an unlearner and its new network; None in place of one that is not finite."""
-        bundle = self.owner[i]
-        unlearner = shallow_copy(bundle.leader)
-        vars(unlearner).update(self.candidates[i])
-        if not all(np.isfinite(losses[:, i]).all() for losses in self._losses):
-            return unlearner, None
-        run = copy_net(bundle.run)
-        named = dict(run.module_.named_parameters())
-        with torch.no_grad():
-            for name, part in self._parts(self.weights).items():
-                named[name].copy_(part[i])
-        self._write_history(run.history, i)
-        unlearner._finish(run)
-        for name in set(vars(unlearner)) - bundle.known:  # as after any run
-            if name.startswith("_"):
-                delattr(unlearner, name)
-        net = resume_training(run, bundle.start)
-        try:
-            check_finite_weights(net, "Unlearning")
-        except DivergenceError:
-            return unlearner, None
-        return unlearner, net
-
-    def _step(self, X):
-        """One step of all networks on the batches that the bundles have just given."""
-        X, X_dim = self._merge(X)
-        halves = [bundle.batches.halves for bundle in self.bundles]
-        columns, dims = [], []
-        for of_bundles in zip(*halves, strict=True):
-            found = {"y": self._merge([half.y for half in of_bundles])} if of_bundles[0] else {}
-            if of_bundles[0] is not None:
-                for name in of_bundles[0].columns:
-                    found["column " + name] = self._merge([half[name] for half in of_bundles])
-            columns.append({name: tensor for name, (tensor, _) in found.items()})
-            dims.append({name: dim for name, (_, dim) in found.items()})
-
-        def loss_of(parts, scalars, X, columns):
-            unlearner = shallow_copy(self._first.leader)
-            vars(unlearner).update(scalars)
-            output = functional_call(self._module, parts, (X,))
-            halves = [_make_batch(some) if some else None for some in columns]
-            taken = [half for half in halves if half is not None]
-            sizes = [len(half) for half in taken]
-            logits = logits_of(self._first.run, output).split(sizes)
-            for half, part, of_part in zip(taken, X.split(sizes), logits, strict=True):
-                half.X, half.logits = part, of_part
-            return unlearner._loss(_NoModule(), *halves)
-
-        parts = {name: part.requires_grad_() for name, part in self._parts(self.weights).items()}
-        in_dims = (dict.fromkeys(parts, 0), dict.fromkeys(self._scalars, 0), X_dim, dims)
-        try:
-            with RowsLast():
-                losses = vmap(loss_of, in_dims)(parts, self._scalars, X, columns)
-        except RuntimeError as error:
-            reason = str(error).strip().splitlines()[0]
-            raise NotStackable(f"torch.func.vmap refuses: {reason}") from error
-        gradients = torch.autograd.grad(losses.sum(), list(parts.values()), allow_unused=True)
-        if any(gradient is None for gradient in gradients):
-            # Alone, an optimizer leaves it as it is, without even a decay.
-            raise NotStackable("a weight that may be trained has no part in the loss")
-        with torch.no_grad():
-            gradient = torch.cat([gradient.flatten(1) for gradient in gradients], dim=1)
-            if self._masks is not None:
-                gradient = gradient * self._masks
-            if self._max_norm is not None:  # as torch.nn.utils.clip_grad_norm_
-                norm = gradient.norm(dim=1)
-                gradient = gradient * (self._max_norm / (norm + 1e-6)).clamp(max=1.0)[:, None]
-            self._optimizer.step(gradient)
-            if self._masks is not None:  # weight decay and momentum move the others too
-                torch.where(self._masks, self.weights, self._start, out=self.weights)
-        return losses.detach()
-
-    def _merge(self, tensors):
-        """What each network is given, and the axis that counts them: None if all get the same."""
-        first = tensors[0]
-        if all(torch.equal(tensor, first) for tensor in tensors[1:]):
-            return first, None
-        return torch.stack(tensors)[self._index], 0
-
-    def _parts(self, weights):
-        """Views of the weights of all networks, by the names of their parameters."""
-        parts = weights.split(self._sizes, dim=1)
-        return {
-            name: part.view(len(weights), *shape)
-            for (name, shape), part in zip(self._shapes.items(), parts, strict=True)
-        }
-
-    def _find_masks(self, start):
-        if not any(bundle.masks for bundle in self.bundles):
-            return None
-        masks = [
-            torch.cat([bundle.masks[name].flatten() for name in self._shapes])
-            for bundle in self.bundles
-        ]
-        return torch.stack(masks)[self._index].to(start.device)
-
-    def _write_history(self, history, i):
-        lowest = np.inf
-        for losses, sizes, seconds in zip(
-            self._losses, self._batch_sizes, self._seconds, strict=True
-        ):
-            loss = np.dot(losses[:, i], sizes) / sum(sizes)
-            history.append(
-                {
-                    "batches": [
-                        {"train_loss": each, "train_batch_size": size}
-                        for each, size in zip(losses[:, i].tolist(), sizes, strict=True)
-                    ],
-                    "epoch": len(history) + 1,
-                    "train_batch_count": len(sizes),
-                    "train_loss": loss,
-                    "train_loss_best": bool(loss < lowest),
-                    "dur": seconds,
-                }
-            )
-            lowest = min(lowest, loss)
-
-
-def _make_batch(columns):
-    own = {name.removeprefix("column "): v for name, v in columns.items() if name != "y"}
-    return Batch(None, columns["y"], own)

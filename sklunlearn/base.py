@@ -20,9 +20,9 @@ from sklunlearn._nets import (
     check_estimator_type,
     check_finite_weights,
     check_outputs,
-    cross_entropy_of,
     forward,
-    probabilities_of,
+    row_losses,
+    row_probabilities,
     shallow_copy,
     strip_net,
 )
@@ -372,20 +372,17 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
             drift = check_retain_drop(models, X, y, ~forget, max_retain_drop)
         indices = np.flatnonzero(forget)
         rows = Rows(transform(self.preprocessing_, take(X, indices)), y[indices])
-        self._exchange(net, rows, forget, requested_at, request, drift)
+        self._exchange(net, forward(net, rows, row_losses), forget, requested_at, request, drift)
         if not np.isfinite(self.forget_loss_).all():
             raise DivergenceError(
                 "Unlearning diverged: the weights are so large that the network's output for rows "
                 "to forget is not finite. Lower `lr`, or bound the gradient."
             )
 
-    def _exchange(self, net, rows, forget, requested_at, request=None, drift=None):
-        """Take over the network that has forgotten `rows`, and put down what happened."""
+    def _exchange(self, net, forget_loss, forget, requested_at, request=None, drift=None):
+        """Take over a network that has forgotten rows, and put down what happened."""
         start = self.net_
-        self.net_, self.history_ = net, net.history_
-        self.forget_loss_ = forward(
-            net, rows, lambda net, output, batch: cross_entropy_of(net, output, batch.y)
-        )
+        self.net_, self.history_, self.forget_loss_ = net, net.history_, forget_loss
         drift = distance_between(net, self._original_net()) | (drift or {})
         record = make_record(self, requested_at, forget, start, drift, request)
         self.records_ = [*self.records_, record]
@@ -416,7 +413,7 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
         check_is_fitted(self, "net_")
         X = check_X(self, X, reset=False)
         rows = Rows(transform(self.preprocessing_, X))
-        return forward(self.net_, rows, lambda net, output, batch: probabilities_of(net, output))
+        return forward(self.net_, rows, row_probabilities)
 
     def predict(self, X):
         """Class labels under the current network.

@@ -17,7 +17,7 @@ from sklunlearn._encoding import Encoder
 from sklunlearn._files import atomic_write
 from sklunlearn._known import CustomObjects
 from sklunlearn._model_file import pack, unpack
-from sklunlearn._nets import forward, probabilities_of, weights_digest
+from sklunlearn._nets import forward, row_probabilities, weights_digest
 from sklunlearn._seeding import isolated_random_state
 from sklunlearn.base import BaseUnlearner
 from sklunlearn.discovery import all_unlearners
@@ -228,9 +228,7 @@ def _probe(unlearner):
     row = np.linspace(-1, 1, math.prod(shape), dtype=np.float32).reshape(1, *shape)
     try:
         with isolated_random_state(0):
-            answer = forward(
-                unlearner.net_, Rows(row), lambda net, output, batch: probabilities_of(net, output)
-            )
+            answer = forward(unlearner.net_, Rows(row), row_probabilities)
     except Exception:  # a network may take no such numbers, as one of texts does
         return None
     return answer.tolist() if np.isfinite(answer).all() else None

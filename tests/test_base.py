@@ -17,6 +17,7 @@ from torch.utils.data import TensorDataset
 
 from sklunlearn.base import BaseUnlearner
 from sklunlearn.exceptions import DivergenceError
+from sklunlearn.model_selection._cache import NetworkCache
 from sklunlearn.networks import MLP, SmallCNN
 from sklunlearn.saliency import saliency_mask
 
@@ -171,6 +172,7 @@ class Keeping(Callback):
         (0.5, "0.5"),
         (np.float64(0.5), "0.5"),
         (np.bool_(True), "True"),
+        (NetworkCache("folder"), "NetworkCache(folder='folder')"),  # not what it holds
         ({"device": torch.device("cuda", 1)}, "{'device': device(type='cuda', index=1)}"),
         (torch.float64, "torch.float64"),
         ((0, 1), "(0, 1)"),

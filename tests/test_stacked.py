@@ -28,7 +28,7 @@ from sklunlearn import (
 )
 from sklunlearn._data import on_device
 from sklunlearn._stackable import NotStackable
-from sklunlearn._stacked import unlearn_stacked
+from sklunlearn._stacked import unlearn_stacked as unlearn_and_ask
 from sklunlearn.gradient import GradientUnlearner
 from sklunlearn.networks import SmallCNN
 from sklunlearn.search import perturbed_sign_search
@@ -36,6 +36,11 @@ from sklunlearn.unlearners import boundary
 
 COMMON = {"max_epochs": 3, "batch_size": 10, "random_state": 0}
 RATES = {"lr": [0.001, 0.01]}
+
+
+def unlearn_stacked(*args):
+    for unlearner, _ in unlearn_and_ask(*args):
+        yield unlearner
 
 
 @pytest.fixture
@@ -85,9 +90,12 @@ def check_against_single_runs(cls, params, grid, net, X, y, forget, tolerance):
     candidates = list(ParameterGrid(grid))
     fitted = fit(cls, net, X, y, **params)
     before, change = fitted.predict_proba(X), 0
-    for given, actual in zip(
-        candidates, unlearn_stacked(fitted, candidates, X, y, forget), strict=True
-    ):
+    asked = X[5:]
+    found = unlearn_and_ask(fitted, candidates, X, y, forget, asked)
+    for given, (actual, said) in zip(candidates, found, strict=True):
+        assert not actual.net_.module_.training
+        if cls is not BoundaryExpandUnlearner:  # whose network is another one after the run
+            np.testing.assert_allclose(said, actual.predict_proba(asked), atol=1e-6)
         expected = fit(cls, net, X, y, **{**params, **given}).unlearn(X, y, forget=forget)
         probabilities = expected.predict_proba(X)
         np.testing.assert_allclose(actual.predict_proba(X), probabilities, atol=tolerance)

@@ -6,7 +6,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch.utils.data import Dataset
 
 from sklunlearn._data import Rows, take
-from sklunlearn._nets import cross_entropy_of, forward, shallow_copy
+from sklunlearn._nets import forward, row_losses, shallow_copy
 from sklunlearn._training import transform
 from sklunlearn._validation import check_X, check_X_y, encode_labels
 from sklunlearn.base import BaseUnlearner
@@ -75,9 +75,7 @@ def rows_of(model, X, y=None):
 def losses_of(model, X, y):
     """Cross-entropy in nats of each row, ndarray of shape (n_samples,)."""
     rows = rows_of(model, X, y)
-    return forward(
-        model.net_, rows, lambda net, output, batch: cross_entropy_of(net, output, batch.y)
-    )
+    return forward(model.net_, rows, row_losses)
 
 
 def as_array(X, indices):

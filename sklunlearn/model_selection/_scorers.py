@@ -18,7 +18,7 @@ from sklunlearn.metrics import (
 )
 from sklunlearn.requests import check_forget
 
-__all__ = ["find_unlearner", "shared_answers", "unlearning_scorers"]
+__all__ = ["are_unlearning_scorers", "find_unlearner", "shared_answers", "unlearning_scorers"]
 
 # What single precision, of which probabilities are, can still tell from a probability of 0.
 _LARGEST_LOSS = 80.0
@@ -202,9 +202,13 @@ class _Answers:
 
 
 @contextlib.contextmanager
-def shared_answers():
-    """Context of the scores of one model, which is asked only once what it says of the same X."""
-    token = _shared.set({})
+def shared_answers(model=None, X=None, probabilities=None):
+    """Context of the scores of one model, which is asked only once what it says of the same X.
+
+    Not even once of the X for which its `probabilities` are given.
+    """
+    given = probabilities is not None
+    token = _shared.set({(id(model), id(X)): (model, X, probabilities)} if given else {})
     try:
         yield
     finally:
@@ -332,6 +336,11 @@ def _forget_loss(model):
 def _bounded(loss):
     """Losses of which none tells apart what single precision rounds to 0 or to 1."""
     return np.clip(loss, np.exp(-_LARGEST_LOSS), _LARGEST_LOSS)
+
+
+def are_unlearning_scorers(scorers):
+    """Whether all are of :func:`unlearning_scorers`: they ask for `forget` and `predict_proba`."""
+    return all(isinstance(scorer, _UnlearningScorer) for scorer in scorers)
 
 
 def find_unlearner(model):

@@ -3,6 +3,7 @@
 import time
 
 from joblib.parallel import get_active_backend
+from sklearn import config_context
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, ParameterGrid
 from sklearn.model_selection._validation import (
@@ -17,9 +18,9 @@ from sklearn.utils.validation import _check_method_params
 from sklunlearn._progress import tqdm
 from sklunlearn._stackable import NotStackable, check_stackable, is_number, stackable_params
 from sklunlearn._stacked import unlearn_stacked
-from sklunlearn._validation import check_X_y, encode_labels
+from sklunlearn._validation import check_X, check_X_y, encode_labels
 from sklunlearn.base import BaseUnlearner
-from sklunlearn.model_selection._scorers import shared_answers
+from sklunlearn.model_selection._scorers import are_unlearning_scorers, shared_answers
 from sklunlearn.requests import check_forget
 
 __all__ = ["StackedCandidates"]
@@ -182,17 +183,24 @@ def _score_stacked(base, candidates, train, test, X, y, forget, scorer, score_pa
     ]
     X_test, y_test = _safe_indexing(X, test), _safe_indexing(y, test)
     score_params = _check_method_params(X, params=score_params, indices=test)
+    # Then it is known what they ask; to route it takes as long as the scores of a small network.
+    known = are_unlearning_scorers(scorer._scorers.values())
     try:
         rows, labels = _safe_indexing(X, train), _safe_indexing(y, train)
         first.fit(rows, labels)
+        asked = check_X(first, X_test, reset=False) if known else None
         rows, labels = check_X_y(first, rows, labels, reset=False)
         labels = encode_labels(labels, first.classes_)
         marked = check_forget(forget[train], len(labels), allow_all=not first._needs_retain())
-        for i, unlearner in enumerate(unlearn_stacked(first, values, rows, labels, marked)):
+        runs = unlearn_stacked(first, values, rows, labels, marked, asked)
+        for i, (unlearner, probabilities) in enumerate(runs):
             if unlearner is None:
                 continue
             began = time.time()
-            with shared_answers():
+            with (
+                shared_answers(unlearner, X_test, probabilities),
+                config_context(enable_metadata_routing=not known),
+            ):
                 scores = _score(unlearner, X_test, y_test, scorer, score_params, error_score)
             outputs[i] = {
                 "fit_error": None,
