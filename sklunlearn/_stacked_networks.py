@@ -128,7 +128,6 @@ class Stack:
         if not all(np.isfinite(losses[:, i]).all() for losses in self._losses):
             return unlearner, None
         run = copy_net(bundle.run)
-        run._set_training(False)  # as after any run
         named = dict(run.module_.named_parameters())
         with torch.no_grad():
             for name, part in self._parts(self.weights).items():
