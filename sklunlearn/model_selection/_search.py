@@ -116,8 +116,8 @@ class TradeoffSearchCV(GridSearchCV):
     With ``engine="vectorized"`` the networks of many candidates take their steps together, on the
     batches and with the draws that each would have alone. On digits, with 48 candidates in 3 folds,
     it took 3.8 times less time of the processor for layers of 64 and 64 and batches of 64, 7.1
-    times less for a layer of 32 and batches of 16, 1.9 times less with 12 candidates of a small
-    convolutional network; probabilities differed by less than 2e-5 (in other runs with AdamW by up
+    times less for a layer of 32 and batches of 16, 1.6 times less with 12 candidates of a network
+    of 8 and 16 convolutions; probabilities differed by less than 2e-5 (in other runs with AdamW by up
     to 1e-3). As many candidates make a stack as hold 2**26 numbers, four for each weight and one
     for each value that a layer gives out for ``2 * batch_size`` rows. Candidates are trained one by
     one where `engine_` says why: among others with callbacks or `stop_accuracy`, BatchNorm that is
