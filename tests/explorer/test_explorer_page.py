@@ -16,6 +16,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sklunlearn.explorer._handlers import Page
+from sklunlearn.explorer._requests import CLASS, QUERY, ROWS
+from sklunlearn.explorer._sessions import Lab, Session
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 MISSING = [name for name in ("gradio", "playwright") if importlib.util.find_spec(name) is None]
 if MISSING or CHROMIUM is None:
@@ -239,6 +243,16 @@ def test_metadata_query_on_device_shift(page):
     put(page, "1")
     unlearn(page)
     assert "rows where device" in page.locator("#figures caption").inner_text()
+
+
+@pytest.mark.parametrize(("how", "written"), [(CLASS, None), (QUERY, CLASS), (ROWS, CLASS)])
+def test_new_data_do_not_undo_what_a_quick_user_chooses(how, written):
+    import gradio as gr
+
+    from sklunlearn.explorer._events import Events
+
+    shown = object.__new__(Events)._take_data(Page(Session(Lab())), "moons_blobs", how)
+    assert shown[-1] == (gr.skip() if written is None else written)
 
 
 def test_picked_rows_of_a_table(page):
