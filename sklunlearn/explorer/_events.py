@@ -7,18 +7,10 @@ from pathlib import Path
 
 import gradio as gr
 
-from sklunlearn.explorer._handlers import (
-    EXPECTED,
-    Page,
-    chosen_views,
-    live_views,
-    save_model_file,
-    save_report,
-    status,
-    watch_run,
-)
+from sklunlearn.explorer._files import save_model_file, save_report
 from sklunlearn.explorer._knobs import knobs_of
 from sklunlearn.explorer._layout import N_KNOBS
+from sklunlearn.explorer._page import EXPECTED, Page
 from sklunlearn.explorer._queue import RunStopped
 from sklunlearn.explorer._requests import CLASS, QUERY, ROWS
 from sklunlearn.explorer._sessions import Session
@@ -30,6 +22,8 @@ from sklunlearn.explorer._updates import (
     methods_of,
     views_of,
 )
+from sklunlearn.explorer._views import chosen_views, live_views, status
+from sklunlearn.explorer._watching import watch_run
 
 __all__ = ["Events"]
 

@@ -2,12 +2,12 @@
 
 import gradio as gr
 
-from sklunlearn.explorer._handlers import status
 from sklunlearn.explorer._knobs import knobs_of, methods_for
 from sklunlearn.explorer._requests import CLASS, QUERY, ROWS
 from sklunlearn.explorer._sessions import COMPOSITIONS, MAX_RUNS
 from sklunlearn.explorer._sources import BUNDLED
 from sklunlearn.explorer._uploads import LIMITS
+from sklunlearn.explorer._views import status
 
 __all__ = ["N_KNOBS", "Parts"]
 

@@ -3,9 +3,9 @@
 import gradio as gr
 
 from sklunlearn.explorer import _pictures
-from sklunlearn.explorer._handlers import chosen_views
 from sklunlearn.explorer._knobs import knobs_of
 from sklunlearn.explorer._layout import N_KNOBS
+from sklunlearn.explorer._views import chosen_views
 
 __all__ = ["boxes_of", "choices_of", "draw_sheet", "lists_of", "methods_of", "views_of"]
 

@@ -9,13 +9,15 @@ import torch
 from torch import nn
 
 from sklunlearn import ComposedUnlearner
-from sklunlearn.explorer import _guard, _handlers, _pictures, _runs
+from sklunlearn.explorer import _guard, _pictures, _runs, _watching
 from sklunlearn.explorer._code import code_of
 from sklunlearn.explorer._guard import guarded
-from sklunlearn.explorer._handlers import Page, live_views, status, watch_run
+from sklunlearn.explorer._page import Page
 from sklunlearn.explorer._queue import Job, RunStopped, Workshop
 from sklunlearn.explorer._requests import ask_query, parse_rows
 from sklunlearn.explorer._sessions import Lab, Session
+from sklunlearn.explorer._views import live_views, status
+from sklunlearn.explorer._watching import watch_run
 
 
 @pytest.fixture
@@ -132,7 +134,7 @@ def test_events_may_be_cleared_while_they_are_watched():
 
     async def watch():
         texts = []
-        async for text, _ in _handlers._poll(job, workshop, "unlearning"):
+        async for text, _ in _watching._poll(job, workshop, "unlearning"):
             texts.append(text)
             if len(texts) == 1:
                 job.events.clear()

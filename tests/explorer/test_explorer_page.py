@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sklunlearn.explorer._handlers import Page
+from sklunlearn.explorer._page import Page
 from sklunlearn.explorer._requests import CLASS, QUERY, ROWS
 from sklunlearn.explorer._sessions import Lab, Session
 
