@@ -295,6 +295,51 @@ def test_a_stack_is_bounded_in_memory(trained_net, X, y, forget, monkeypatch):
         list(unlearn_stacked(fitted, candidates, X, y, forget))
 
 
+class Centred(nn.Module):
+    """Takes the mean of all rows of the batch from each."""
+
+    def forward(self, x):
+        return x - x.mean(0)
+
+
+class Checking(nn.Module):
+    """Looks at the numbers, in evaluation alone."""
+
+    def forward(self, x):
+        if not self.training and x.abs().max() > 1e6:
+            return 0 * x
+        return x
+
+
+def by_its_batch(output):
+    return (output / (1e-6 + output.std())).softmax(dim=1)
+
+
+@pytest.mark.parametrize(
+    ("layer", "nonlinearity", "together"),
+    [
+        (Centred(), "auto", False),
+        (nn.Tanh(), by_its_batch, False),
+        (Checking(), "auto", False),
+        (nn.Tanh(), "auto", True),
+    ],
+)
+def test_answers_that_each_network_has_to_give_by_itself(
+    layer, nonlinearity, together, X, y, forget
+):
+    """Else the answers of a stack would be those of other batches, or none."""
+    net = make_net(network(layer, nn.ReLU()), predict_nonlinearity=nonlinearity)
+    fitted = fit(RandomLabelUnlearner, net, X, y)
+    rates = [{"lr": 0.01}, {"lr": 0.1}]
+    for given, (actual, said) in zip(
+        rates, unlearn_and_ask(fitted, rates, X, y, forget, X), strict=True
+    ):
+        assert (said is not None) == together
+        alone = fit(RandomLabelUnlearner, net, X, y, **given).unlearn(X, y, forget=forget)
+        np.testing.assert_allclose(actual.forget_loss_, alone.forget_loss_, atol=1e-4)
+        np.testing.assert_allclose(actual.predict_proba(X), alone.predict_proba(X), atol=1e-4)
+
+
 # What cannot be stacked
 
 
