@@ -17,7 +17,13 @@ from sklunlearn._nets import (
     weights_digest,
 )
 from sklunlearn._seeding import global_states
-from sklunlearn._stackable import NotStackable, is_number, optimizer_settings, stackable_params
+from sklunlearn._stackable import (
+    NotStackable,
+    answers_fit,
+    is_number,
+    optimizer_settings,
+    stackable_params,
+)
 from sklunlearn._stacked_layout import RowsLast
 from sklunlearn._stacked_optimizers import make_stacked_optimizer
 from sklunlearn._stacked_outputs import each_row_by_itself, forward_stacked
@@ -118,6 +124,8 @@ class Stack:
         nothing = [None] * len(self.owner)
         if rows is None or type(leader)._finish is not GradientUnlearner._finish:
             return nothing  # in the second case a network is not yet what it will be
+        if not answers_fit(len(self.owner), len(rows), len(leader.classes_)):
+            return nothing
         size = min(rows.at_once(1024), 2 * leader.batch_size)  # as `largest_stack` reckons
         if not each_row_by_itself(run, next(rows.batches(size, device_of(run))).X):
             return nothing

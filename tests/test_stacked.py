@@ -295,6 +295,16 @@ def test_a_stack_is_bounded_in_memory(trained_net, X, y, forget, monkeypatch):
         list(unlearn_stacked(fitted, candidates, X, y, forget))
 
 
+def test_answers_are_bounded_in_memory(trained_net, X, y, forget, monkeypatch):
+    fitted = fit(RandomLabelUnlearner, trained_net, X, y)
+    rates = [{"lr": 0.01}, {"lr": 0.1}]
+    monkeypatch.setattr(_stackable, "_MAX_NUMBERS", 2 * 1000 * 3)  # networks, rows, classes
+    for n_rows, together in ((1000, True), (1001, False)):
+        asked = np.resize(X, (n_rows, X.shape[1]))
+        for _, said in unlearn_and_ask(fitted, rates, X, y, forget, asked):
+            assert (said is not None) == together
+
+
 class Centred(nn.Module):
     """Takes the mean of all rows of the batch from each."""
 
