@@ -68,6 +68,9 @@ class Stack:
         self._sizes = [parameter.numel() for parameter in chosen.values()]
         if len({parameter.dtype for parameter in chosen.values()}) > 1:
             raise NotStackable("the weights are of several types")
+        if any(parameter.dtype.itemsize < 4 for parameter in chosen.values()):
+            # Learning rates and decays would be rounded too, 0.999 of Adam to 1.
+            raise NotStackable("the weights are in half precision")
         start = torch.cat([parameter.detach().flatten() for parameter in chosen.values()])
         self.weights = start.repeat(len(owner), 1)
         positions = [self.bundles.index(bundle) for bundle in owner]

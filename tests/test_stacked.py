@@ -449,6 +449,17 @@ class Idle(nn.Module):
         return x if self.training else x + self.layer(x)
 
 
+class Half(nn.Module):
+    """Two layers in half precision, for rows in single precision."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = network(nn.ReLU()).bfloat16()
+
+    def forward(self, x):
+        return self.layers(x.bfloat16()).float()
+
+
 def with_groups(net_params):
     return {"net_params": net_params, "optimizer": SGD}
 
@@ -504,6 +515,12 @@ def test_what_cannot_be_stacked(cls, params, net, reason, X, y, forget):
         candidates = [{"lr": 0.01, "retain_weight": 0.5}, {"lr": 0.02, "retain_weight": 1.0}]
     with pytest.raises(NotStackable, match=reason):
         list(unlearn_stacked(fitted, candidates, X, y, forget))
+
+
+def test_weights_in_half_precision(X, y, forget):
+    fitted = fit(RandomLabelUnlearner, make_net(Half()), X, y)
+    with pytest.raises(NotStackable, match="the weights are in half precision"):
+        list(unlearn_stacked(fitted, [{"lr": 0.1}, {"lr": 0.2}], X, y, forget))
 
 
 class Plain(NeuralNetClassifier):
