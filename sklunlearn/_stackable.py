@@ -14,6 +14,7 @@ from sklunlearn.gradient import GradientUnlearner
 
 __all__ = [
     "NotStackable",
+    "answers_fit",
     "check_net",
     "check_run",
     "check_stackable",
@@ -141,3 +142,8 @@ def largest_stack(net, X):
     if count > _MAX_NUMBERS // 2:
         raise NotStackable("two runs would take more memory than a stack may")
     return _MAX_NUMBERS // count
+
+
+def answers_fit(n_networks, n_rows, n_classes):
+    """Whether all that the networks of a stack say of rows is no more numbers than it may hold."""
+    return n_networks * n_rows * n_classes <= _MAX_NUMBERS

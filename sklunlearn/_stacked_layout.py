@@ -20,7 +20,7 @@ class RowsLast(TorchFunctionMode):
         kwargs = kwargs or {}
         if function is F.linear and len(args) == 3 and not kwargs and args[0].ndim == 2:
             x, weight, bias = args
-            if bias is not None:
+            if bias is not None and bias.ndim == 1:
                 return torch.addmm(bias[:, None], weight, x.T).T
         elif function is F.cross_entropy and len(args) >= 2 and args[0].ndim == 2:
             logits, target, *others = args

@@ -7,6 +7,7 @@ import torch
 from torch.func import functional_call, vmap
 
 from sklunlearn._data import Batch
+from sklunlearn._devices import device_of
 from sklunlearn._nets import (
     check_finite_weights,
     copy_net,
@@ -16,10 +17,16 @@ from sklunlearn._nets import (
     weights_digest,
 )
 from sklunlearn._seeding import global_states
-from sklunlearn._stackable import NotStackable, is_number, optimizer_settings, stackable_params
+from sklunlearn._stackable import (
+    NotStackable,
+    answers_fit,
+    is_number,
+    optimizer_settings,
+    stackable_params,
+)
 from sklunlearn._stacked_layout import RowsLast
 from sklunlearn._stacked_optimizers import make_stacked_optimizer
-from sklunlearn._stacked_outputs import forward_stacked
+from sklunlearn._stacked_outputs import each_row_by_itself, forward_stacked
 from sklunlearn.exceptions import DivergenceError
 from sklunlearn.gradient import GradientUnlearner
 from sklunlearn.trainable import training_only
@@ -61,6 +68,9 @@ class Stack:
         self._sizes = [parameter.numel() for parameter in chosen.values()]
         if len({parameter.dtype for parameter in chosen.values()}) > 1:
             raise NotStackable("the weights are of several types")
+        if any(parameter.dtype.itemsize < 4 for parameter in chosen.values()):
+            # Learning rates and decays would be rounded too, 0.999 of Adam to 1.
+            raise NotStackable("the weights are in half precision")
         start = torch.cat([parameter.detach().flatten() for parameter in chosen.values()])
         self.weights = start.repeat(len(owner), 1)
         positions = [self.bundles.index(bundle) for bundle in owner]
@@ -112,13 +122,20 @@ class Stack:
             raise NotStackable("a layer keeps something of each batch, as BatchNorm does")
 
     def forward(self, rows, function):
-        """Of each network what `forward` gives, or None where it is not yet what it will be."""
-        leader = self._first.leader
+        """Of each network what `forward` gives, or None where it has to be asked by itself."""
+        leader, run = self._first.leader, self._first.run
+        nothing = [None] * len(self.owner)
         if rows is None or type(leader)._finish is not GradientUnlearner._finish:
-            return [None] * len(self.owner)
+            return nothing  # in the second case a network is not yet what it will be
+        if not answers_fit(len(self.owner), len(rows), len(leader.classes_)):
+            return nothing
         size = min(rows.at_once(1024), 2 * leader.batch_size)  # as `largest_stack` reckons
-        weights = self._parts(self.weights)
-        return forward_stacked(self._first.run, weights, rows, size, function)
+        if not each_row_by_itself(run, next(rows.batches(size, device_of(run))).X):
+            return nothing
+        try:
+            return forward_stacked(run, self._parts(self.weights), rows, size, function)
+        except RuntimeError:  # in evaluation a module may do what vmap refuses
+            return nothing
 
     def network(self, i):
         """Pair of an unlearner and its new network; None in place of one that is not finite."""

@@ -4,10 +4,32 @@ import numpy as np
 import torch
 from torch.func import functional_call, vmap
 
-from sklunlearn._devices import device_of
+from sklunlearn._devices import device_of, outputs_in_evaluation
+from sklunlearn._nets import probabilities_of
 from sklunlearn._stacked_layout import RowsLast
 
-__all__ = ["forward_stacked"]
+__all__ = ["each_row_by_itself", "forward_stacked"]
+
+# Of the largest value: what rounding makes of a row in batches of other sizes is less.
+_TOLERANCE = 1e-3
+
+
+def each_row_by_itself(run, X):
+    """Whether a net says of a row the same whatever rows are beside it, from a batch of rows.
+
+    BatchNorm without statistics of its own, for one, does not. Then an answer belongs to the
+    batches in which the rows are asked.
+    """
+    pairs = []
+    for asked in (X, X[:1]):
+        output = outputs_in_evaluation(run, asked)
+        output = output[0] if isinstance(output, tuple) else output
+        with torch.no_grad():
+            pairs.append([output, probabilities_of(run, output)])
+    return all(
+        (alone - among[:1]).abs().max() <= _TOLERANCE * among.abs().max()
+        for among, alone in zip(*pairs, strict=True)
+    )
 
 
 def forward_stacked(run, weights, rows, batch_size, function):

@@ -1,7 +1,6 @@
 """What an unlearner is."""
 
 import datetime
-import functools
 import os
 import time
 from abc import ABCMeta, abstractmethod
@@ -121,9 +120,11 @@ class BaseUnlearner(ClassifierMixin, MetaEstimatorMixin, BaseEstimator, metaclas
         self.verbose = verbose
 
     @classmethod
-    @functools.cache  # a search asks for each candidate several times; reading it takes 0.1 ms
     def _get_param_names(cls):
-        return super()._get_param_names()
+        # A search asks for each candidate several times; to read the signature takes 0.1 ms.
+        if "_param_names" not in vars(cls):  # of the class itself, with which it goes
+            cls._param_names = tuple(super()._get_param_names())
+        return list(cls._param_names)
 
     @abstractmethod
     def _unlearn(self, start, X, y, forget):

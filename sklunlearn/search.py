@@ -226,7 +226,7 @@ def perturbed_sign_search(
             )
         gradient = gradient * scale
         # The gradient of the cross-entropy is that of the margin times 1 - p_y.
-        size, doubt = gradient.abs().flatten(1), torch.sigmoid(margin)
+        size, doubt = gradient.abs().flatten(1), torch.sigmoid(margin).to(x.dtype)
         gradient_norm.append(size.sum(dim=1).dot(doubt) / len(size))
         direction = gradient
         if closeness or noise:

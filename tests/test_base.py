@@ -1,7 +1,9 @@
 import copy
 import datetime
 import functools
+import gc
 import random
+import weakref
 
 import numpy as np
 import pandas as pd
@@ -265,3 +267,36 @@ def test_a_released_pipeline_predicts_the_same(net, X, y):
 def test_a_method_must_be_written():
     with pytest.raises(TypeError, match="_unlearn"):
         BaseUnlearner()
+
+
+# Parameter names, which are read once for each class
+
+
+class Longer(BaseUnlearner):
+    def __init__(self, estimator, extra=1):
+        self.estimator = estimator
+        self.extra = extra
+
+    def _unlearn(self, start, X, y, forget):
+        return start
+
+
+class Extended(Longer):
+    @classmethod
+    def _get_param_names(cls):
+        names = super()._get_param_names()
+        names.append("more")
+        return names
+
+
+def test_parameter_names_are_those_of_each_class():
+    assert Longer._get_param_names() == ["estimator", "extra"]
+    for _ in range(2):  # what is done to a list is not done to the next
+        assert Extended._get_param_names() == ["estimator", "extra", "more"]
+
+
+def test_a_class_that_nothing_needs_is_freed():
+    kept = weakref.ref(type("Short", (Longer,), {}))
+    assert kept()._get_param_names() == ["estimator", "extra"]
+    gc.collect()
+    assert kept() is None

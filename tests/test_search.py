@@ -35,6 +35,22 @@ def test_two_steps_on_the_linear_network():
     np.testing.assert_array_equal(search.crossed, [True])
 
 
+@pytest.mark.parametrize("noise", [0.0, 0.1])
+def test_a_network_of_another_precision_than_its_rows(noise):
+    rows, y = torch.tensor([[1.0, 0.0]]), torch.tensor([0])
+    search = perturbed_sign_search(
+        lambda x: linear_net(x.double()),
+        rows,
+        y,
+        step_size=0.3,
+        noise=noise,
+        normalize_gradient=False,
+    )
+    assert search.X.dtype == torch.float32
+    assert search.logits.dtype == torch.float64
+    assert search.crossed.all()
+
+
 def test_first_of_the_two_steps_has_the_full_length():
     search = search_one([1.0, 0.0], 0, step_size=0.3, max_steps=1)
     np.testing.assert_allclose(search.X, [[0.7, 0.3]], rtol=1e-12)

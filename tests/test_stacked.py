@@ -295,6 +295,61 @@ def test_a_stack_is_bounded_in_memory(trained_net, X, y, forget, monkeypatch):
         list(unlearn_stacked(fitted, candidates, X, y, forget))
 
 
+def test_answers_are_bounded_in_memory(trained_net, X, y, forget, monkeypatch):
+    fitted = fit(RandomLabelUnlearner, trained_net, X, y)
+    rates = [{"lr": 0.01}, {"lr": 0.1}]
+    monkeypatch.setattr(_stackable, "_MAX_NUMBERS", 2 * 1000 * 3)  # networks, rows, classes
+    for n_rows, together in ((1000, True), (1001, False)):
+        asked = np.resize(X, (n_rows, X.shape[1]))
+        for _, said in unlearn_and_ask(fitted, rates, X, y, forget, asked):
+            assert (said is not None) == together
+
+
+class Centred(nn.Module):
+    """Takes the mean of all rows of the batch from each."""
+
+    def forward(self, x):
+        return x - x.mean(0)
+
+
+class Checking(nn.Module):
+    """Looks at the numbers, in evaluation alone."""
+
+    def forward(self, x):
+        if not self.training and x.abs().max() > 1e6:
+            return 0 * x
+        return x
+
+
+def by_its_batch(output):
+    return (output / (1e-6 + output.std())).softmax(dim=1)
+
+
+@pytest.mark.parametrize(
+    ("layer", "nonlinearity", "together"),
+    [
+        (Centred(), "auto", False),
+        (nn.Tanh(), by_its_batch, False),
+        (Checking(), "auto", False),
+        (nn.Tanh(), "auto", True),
+    ],
+)
+def test_answers_that_each_network_has_to_give_by_itself(
+    layer, nonlinearity, together, X, y, forget
+):
+    """Else the answers of a stack would be those of other batches, or none."""
+    net = make_net(network(layer, nn.ReLU()), predict_nonlinearity=nonlinearity)
+    fitted = fit(RandomLabelUnlearner, net, X, y)
+    rates = [{"lr": 0.01}, {"lr": 0.1}]
+    for given, (actual, said) in zip(
+        rates, unlearn_and_ask(fitted, rates, X, y, forget, X), strict=True
+    ):
+        assert (said is not None) == together
+        alone = fit(RandomLabelUnlearner, net, X, y, **given).unlearn(X, y, forget=forget)
+        np.testing.assert_allclose(actual.forget_loss_, alone.forget_loss_, atol=1e-4)
+        np.testing.assert_allclose(actual.predict_proba(X), alone.predict_proba(X), atol=1e-4)
+
+
 # What cannot be stacked
 
 
@@ -394,6 +449,17 @@ class Idle(nn.Module):
         return x if self.training else x + self.layer(x)
 
 
+class Half(nn.Module):
+    """Two layers in half precision, for rows in single precision."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = network(nn.ReLU()).bfloat16()
+
+    def forward(self, x):
+        return self.layers(x.bfloat16()).float()
+
+
 def with_groups(net_params):
     return {"net_params": net_params, "optimizer": SGD}
 
@@ -449,6 +515,12 @@ def test_what_cannot_be_stacked(cls, params, net, reason, X, y, forget):
         candidates = [{"lr": 0.01, "retain_weight": 0.5}, {"lr": 0.02, "retain_weight": 1.0}]
     with pytest.raises(NotStackable, match=reason):
         list(unlearn_stacked(fitted, candidates, X, y, forget))
+
+
+def test_weights_in_half_precision(X, y, forget):
+    fitted = fit(RandomLabelUnlearner, make_net(Half()), X, y)
+    with pytest.raises(NotStackable, match="the weights are in half precision"):
+        list(unlearn_stacked(fitted, [{"lr": 0.1}, {"lr": 0.2}], X, y, forget))
 
 
 class Plain(NeuralNetClassifier):

@@ -59,3 +59,10 @@ def test_a_stack_has_its_rows_on_the_last_axis():
         out = vmap(F.linear)(torch.ones(2, 5, 3), torch.ones(2, 4, 3), torch.ones(2, 4))
     assert out.shape == (2, 5, 4)
     assert out.mT.is_contiguous()
+
+
+@pytest.mark.parametrize("shape", [(), (1, 4), (5, 4)])
+def test_biases_of_other_shapes(rng, shape):
+    arrays = rng.normal(size=(5, 3)), rng.normal(size=(4, 3)), np.array(rng.normal(size=shape))
+    for ours, theirs in zip(*both(F.linear, *arrays), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)

@@ -119,7 +119,8 @@ class TradeoffSearchCV(GridSearchCV):
     times less for a layer of 32 and batches of 16, 1.6 times less with 12 candidates of a network
     of 8 and 16 convolutions; probabilities differed by less than 2e-5 (in other runs with AdamW by
     up to 1e-3). As many candidates make a stack as hold 2**26 numbers, four for each weight and one
-    for each value that a layer gives out for ``2 * batch_size`` rows. Candidates are trained one by
+    for each value that a layer gives out for ``2 * batch_size`` rows; they judge the test rows
+    together where what they say of them is no more numbers either. Candidates are trained one by
     one where `engine_` says why: among others with callbacks or `stop_accuracy`, BatchNorm that is
     trained, dropout, a net with a `train_step`, `infer` or `get_loss` of its own, layers that draw
     from the random state of NumPy or Python, weights that have no part in the loss, another
