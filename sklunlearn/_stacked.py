@@ -3,6 +3,7 @@
 import copy
 import datetime
 import time
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -32,6 +33,20 @@ from sklunlearn._training import transform
 __all__ = ["unlearn_stacked"]
 
 
+@dataclass
+class Judged:
+    """What a network says of rows, in place of the unlearner that has it."""
+
+    classes_: np.ndarray
+    forget_loss_: np.ndarray
+    unlearning_time_: float
+    probabilities: np.ndarray
+
+    def predict_proba(self, X):
+        """Class probabilities of the rows that were asked, whatever X is."""
+        return self.probabilities
+
+
 def unlearn_stacked(fitted, candidates, X, y, forget, asked=None):
     """Unlearners that have forgotten some rows, each with parameters of its own.
 
@@ -44,14 +59,13 @@ def unlearn_stacked(fitted, candidates, X, y, forget, asked=None):
     X, y, forget
         Rows, class indices and a mask, as `_unlearn` is given them.
     asked : data set, default=None
-        Rows to classify with each network, all at once.
+        Rows to classify. Then a network of its own, with a record and all that belongs to it, is
+        made only of those that have to be asked by themselves.
 
     Yields
     ------
-    unlearner : GradientUnlearner or None
+    model : GradientUnlearner, Judged or None
         For each candidate; None where the run diverged.
-    probabilities : ndarray of shape (n_asked, n_classes) or None
-        What it says of the rows that were asked.
 
     Raises
     ------
@@ -79,25 +93,27 @@ def unlearn_stacked(fitted, candidates, X, y, forget, asked=None):
         with isolated_random_state(seed):
             places = _train(fitted, chunk, draws, inputs, y, forget)
         seconds = (time.perf_counter() - began) / len(chunk)
-        losses, probabilities = {}, {}
-        for stack in {stack for stack, _ in places}:
-            losses[stack] = stack.forward(rows, row_losses)
-            probabilities[stack] = stack.forward(asked, row_probabilities)
-        for stack, position in places:
-            # One at a time, to be freed after its scores: so many objects at once would have
-            # Python look through all that there are, which takes a tenth of a search.
-            with isolated_random_state(seed):
-                unlearner, net = stack.network(position)
-            if net is None:
-                yield None, None
+        found = {
+            stack: (stack.forward(rows, row_losses), stack.forward(asked, row_probabilities))
+            for stack in {stack for stack, _ in places}
+        }
+        for stack, i in places:
+            if not stack.is_finite[i]:
+                yield None
                 continue
-            forget_loss = losses[stack][position]
-            if forget_loss is None:
-                forget_loss = forward(net, rows, row_losses)
-            unlearner.unlearning_time_ = seconds
-            unlearner._exchange(net, forget_loss, forget, requested_at)
-            finite = np.isfinite(forget_loss).all()
-            yield (unlearner, probabilities[stack][position]) if finite else (None, None)
+            forget_loss, probabilities = (values[i] for values in found[stack])
+            if forget_loss is not None and probabilities is not None:
+                model = Judged(fitted.classes_, forget_loss, seconds, probabilities)
+            else:
+                # One at a time, to be freed after its scores: so many objects at once would have
+                # Python look through all that there are, which takes a tenth of a search.
+                with isolated_random_state(seed):
+                    model, net = stack.network(i)
+                if forget_loss is None:
+                    forget_loss = forward(net, rows, row_losses)
+                model.unlearning_time_ = seconds
+                model._exchange(net, forget_loss, forget, requested_at)
+            yield model if np.isfinite(forget_loss).all() else None
 
 
 def _train(fitted, candidates, draws, X, y, forget):

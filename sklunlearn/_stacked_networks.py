@@ -9,7 +9,6 @@ from torch.func import functional_call, vmap
 from sklunlearn._data import Batch
 from sklunlearn._devices import device_of
 from sklunlearn._nets import (
-    check_finite_weights,
     copy_net,
     logits_of,
     resume_training,
@@ -27,7 +26,6 @@ from sklunlearn._stackable import (
 from sklunlearn._stacked_layout import RowsLast
 from sklunlearn._stacked_optimizers import make_stacked_optimizer
 from sklunlearn._stacked_outputs import each_row_by_itself, forward_stacked
-from sklunlearn.exceptions import DivergenceError
 from sklunlearn.gradient import GradientUnlearner
 from sklunlearn.trainable import training_only
 
@@ -120,6 +118,9 @@ class Stack:
                 self._seconds.append((time.time() - began) / len(self.owner))
         if weights_digest(self._first.run) != self._frozen:
             raise NotStackable("a layer keeps something of each batch, as BatchNorm does")
+        self.is_finite = torch.isfinite(self.weights).all(dim=1).cpu().numpy()
+        for losses in self._losses:
+            self.is_finite &= np.isfinite(losses).all(axis=0)
 
     def forward(self, rows, function):
         """Of each network what `forward` gives, or None where it has to be asked by itself."""
@@ -138,12 +139,10 @@ class Stack:
             return nothing
 
     def network(self, i):
-        """Pair of an unlearner and its new network; None in place of one that is not finite."""
+        """Pair of an unlearner and its new network, which `is_finite`."""
         bundle = self.owner[i]
         unlearner = shallow_copy(bundle.leader)
         vars(unlearner).update(self.candidates[i])
-        if not all(np.isfinite(losses[:, i]).all() for losses in self._losses):
-            return unlearner, None
         run = copy_net(bundle.run)
         named = dict(run.module_.named_parameters())
         with torch.no_grad():
@@ -154,12 +153,7 @@ class Stack:
         for name in set(vars(unlearner)) - bundle.known:  # as after any run
             if name.startswith("_"):
                 delattr(unlearner, name)
-        net = resume_training(run, bundle.start)
-        try:
-            check_finite_weights(net, "Unlearning")
-        except DivergenceError:
-            return unlearner, None
-        return unlearner, net
+        return unlearner, resume_training(run, bundle.start)
 
     def _step(self, X):
         """One step of all networks on the batches that the bundles have just given."""

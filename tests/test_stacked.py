@@ -28,7 +28,7 @@ from sklunlearn import (
 )
 from sklunlearn._data import on_device
 from sklunlearn._stackable import NotStackable
-from sklunlearn._stacked import unlearn_stacked as unlearn_and_ask
+from sklunlearn._stacked import Judged, unlearn_stacked
 from sklunlearn.gradient import GradientUnlearner
 from sklunlearn.networks import SmallCNN
 from sklunlearn.search import perturbed_sign_search
@@ -36,11 +36,6 @@ from sklunlearn.unlearners import boundary
 
 COMMON = {"max_epochs": 3, "batch_size": 10, "random_state": 0}
 RATES = {"lr": [0.001, 0.01]}
-
-
-def unlearn_stacked(*args):
-    for unlearner, _ in unlearn_and_ask(*args):
-        yield unlearner
 
 
 @pytest.fixture
@@ -91,11 +86,16 @@ def check_against_single_runs(cls, params, grid, net, X, y, forget, tolerance):
     fitted = fit(cls, net, X, y, **params)
     before, change = fitted.predict_proba(X), 0
     asked = X[5:]
-    found = unlearn_and_ask(fitted, candidates, X, y, forget, asked)
-    for given, (actual, said) in zip(candidates, found, strict=True):
+    made = unlearn_stacked(fitted, candidates, X, y, forget)
+    judged = unlearn_stacked(fitted, candidates, X, y, forget, asked)
+    for given, actual, said in zip(candidates, made, judged, strict=True):
         assert not actual.net_.module_.training
-        if cls is not BoundaryExpandUnlearner:  # whose network is another one after the run
-            np.testing.assert_allclose(said, actual.predict_proba(asked), atol=1e-6)
+        # The network of the other is not the one that was trained.
+        assert isinstance(said, Judged) == (cls is not BoundaryExpandUnlearner)
+        probabilities = said.predict_proba(asked)
+        np.testing.assert_allclose(probabilities, actual.predict_proba(asked), atol=1e-6)
+        np.testing.assert_allclose(said.forget_loss_, actual.forget_loss_, rtol=1e-5)
+        assert said.classes_ is actual.classes_
         expected = fit(cls, net, X, y, **{**params, **given}).unlearn(X, y, forget=forget)
         probabilities = expected.predict_proba(X)
         np.testing.assert_allclose(actual.predict_proba(X), probabilities, atol=tolerance)
@@ -301,8 +301,8 @@ def test_answers_are_bounded_in_memory(trained_net, X, y, forget, monkeypatch):
     monkeypatch.setattr(_stackable, "_MAX_NUMBERS", 2 * 1000 * 3)  # networks, rows, classes
     for n_rows, together in ((1000, True), (1001, False)):
         asked = np.resize(X, (n_rows, X.shape[1]))
-        for _, said in unlearn_and_ask(fitted, rates, X, y, forget, asked):
-            assert (said is not None) == together
+        for model in unlearn_stacked(fitted, rates, X, y, forget, asked):
+            assert isinstance(model, Judged) == together
 
 
 class Centred(nn.Module):
@@ -341,10 +341,8 @@ def test_answers_that_each_network_has_to_give_by_itself(
     net = make_net(network(layer, nn.ReLU()), predict_nonlinearity=nonlinearity)
     fitted = fit(RandomLabelUnlearner, net, X, y)
     rates = [{"lr": 0.01}, {"lr": 0.1}]
-    for given, (actual, said) in zip(
-        rates, unlearn_and_ask(fitted, rates, X, y, forget, X), strict=True
-    ):
-        assert (said is not None) == together
+    for given, actual in zip(rates, unlearn_stacked(fitted, rates, X, y, forget, X), strict=True):
+        assert isinstance(actual, Judged) == together
         alone = fit(RandomLabelUnlearner, net, X, y, **given).unlearn(X, y, forget=forget)
         np.testing.assert_allclose(actual.forget_loss_, alone.forget_loss_, atol=1e-4)
         np.testing.assert_allclose(actual.predict_proba(X), alone.predict_proba(X), atol=1e-4)

@@ -202,13 +202,9 @@ class _Answers:
 
 
 @contextlib.contextmanager
-def shared_answers(model=None, X=None, probabilities=None):
-    """Context of the scores of one model, which is asked only once what it says of the same X.
-
-    Not even once of the X for which its `probabilities` are given.
-    """
-    given = probabilities is not None
-    token = _shared.set({(id(model), id(X)): (model, X, probabilities)} if given else {})
+def shared_answers():
+    """Context of the scores of one model, which is asked only once what it says of the same X."""
+    token = _shared.set({})
     try:
         yield
     finally:
@@ -339,7 +335,10 @@ def _bounded(loss):
 
 
 def are_unlearning_scorers(scorers):
-    """Whether all are of :func:`unlearning_scorers`: they ask for `forget` and `predict_proba`."""
+    """Whether all are of :func:`unlearning_scorers`.
+
+    They ask for `forget`, and of a model for `classes_`, `predict_proba` and `forget_loss_`.
+    """
     return all(isinstance(scorer, _UnlearningScorer) for scorer in scorers)
 
 

@@ -192,21 +192,18 @@ def _score_stacked(base, candidates, train, test, X, y, forget, scorer, score_pa
         rows, labels = check_X_y(first, rows, labels, reset=False)
         labels = encode_labels(labels, first.classes_)
         marked = check_forget(forget[train], len(labels), allow_all=not first._needs_retain())
-        runs = unlearn_stacked(first, values, rows, labels, marked, asked)
-        for i, (unlearner, probabilities) in enumerate(runs):
-            if unlearner is None:
+        models = unlearn_stacked(first, values, rows, labels, marked, asked)
+        for i, model in enumerate(models):
+            if model is None:
                 continue
             began = time.time()
-            with (
-                shared_answers(unlearner, X_test, probabilities),
-                config_context(enable_metadata_routing=not known),
-            ):
-                scores = _score(unlearner, X_test, y_test, scorer, score_params, error_score)
+            with shared_answers(), config_context(enable_metadata_routing=not known):
+                scores = _score(model, X_test, y_test, scorer, score_params, error_score)
             outputs[i] = {
                 "fit_error": None,
                 "test_scores": scores,
                 "n_test_samples": len(y_test),
-                "fit_time": unlearner.unlearning_time_,
+                "fit_time": model.unlearning_time_,
                 "score_time": time.time() - began,
             }
     except Exception as error:  # it is raised again, if need be, when each is fitted by itself

@@ -226,10 +226,6 @@ def test_the_scores_of_one_model_ask_it_once():
     assert [model.n_asked for model in models] == [1, 1]
     assert shared[0] == expected
     assert shared[1] != expected
-    with shared_answers(models[0], ROWS, models[0].proba):
-        assert [s(models[0], ROWS, Y, forget=FORGET) for s in scorers.values()] == expected
-        assert [s(models[1], ROWS, Y, forget=FORGET) for s in scorers.values()] == shared[1]
-    assert [model.n_asked for model in models] == [1, 2]
     models[0].proba = models[1].proba  # nothing is kept
     assert [s(models[0], ROWS, Y, forget=FORGET) for s in scorers.values()] == shared[1]
 
