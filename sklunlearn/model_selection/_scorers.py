@@ -166,20 +166,20 @@ class _UnlearningScorer:
         # That no row is to be forgotten is not wrong here, only undefined.
         if forget.shape != y.shape or forget.dtype != bool or forget.any():
             forget = check_forget(forget, len(y))
-        return float(_SCORES[self.name](self, _Answers(estimator, X, y), X, forget))
+        return float(_SCORES[self.name](self, _answers_of(estimator, X, y_true), X, forget))
 
 
 class _Answers:
     """What a fitted model says of rows."""
 
     def __init__(self, model, X, y, classes=None):
-        self.model, self.y = model, y
-        self.proba = _probabilities(model, X)
+        self.model, self.y = model, np.asarray(y)
+        self.proba = np.asarray(model.predict_proba(X))
         self.classes = np.asarray(model.classes_)
         if classes is not None:
             self._align(classes)
         self.labels = self.classes[self.proba.argmax(axis=1)]
-        self.correct = self.labels == y
+        self.correct = self.labels == self.y
 
     def loss(self, rows=slice(None)):
         loss = cross_entropy_per_row(self.y[rows], self.proba[rows], labels=self.classes)
@@ -211,13 +211,15 @@ def shared_answers():
         _shared.reset(token)
 
 
-def _probabilities(model, X):
+def _answers_of(*asked):
+    """The answers of a model, from the context if they are known: see `_Answers`."""
     known = _shared.get()
     if known is None:
-        return np.asarray(model.predict_proba(X))
-    if (id(model), id(X)) not in known:  # both are kept, so that no other gets their identity
-        known[id(model), id(X)] = model, X, np.asarray(model.predict_proba(X))
-    return known[id(model), id(X)][2]
+        return _Answers(*asked)
+    key = tuple(map(id, asked))
+    if key not in known:  # with what was asked, so that no other gets its identity
+        known[key] = asked, _Answers(*asked)
+    return known[key][1]
 
 
 def _forgetting(scorer, answers, X, forget):
@@ -292,7 +294,7 @@ def _undefined(name, missing):
 
 
 def _of_reference(scorer, answers, X):
-    return _Answers(scorer.reference, X, answers.y, answers.classes)
+    return _answers_of(scorer.reference, X, answers.y, answers.classes)
 
 
 def _auc(scorer, answers, forget):
