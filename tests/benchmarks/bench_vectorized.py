@@ -122,8 +122,9 @@ def main():
     parser.add_argument("--hidden", type=int, nargs="*", default=[64, 64], help="widths of layers")
     parser.add_argument("--batch-size", type=int, default=64, help="of the unlearning")
     parser.add_argument("--max-epochs", type=int, default=10, help="of the unlearning")
+    parser.add_argument("--threads", type=int, default=1, help="of torch, in this process")
     args = parser.parse_args()
-    torch.set_num_threads(1)
+    torch.set_num_threads(args.threads)
     X, y = load_digits(return_X_y=True)
     data = X.astype("float32"), y, y == 3
     cls, params, grid = METHODS[args.method]

@@ -117,7 +117,8 @@ def check_equal(alone, stacked, tolerance=1e-9):
                 "lr": [0.002, 0.01],
             },
         ),
-        (NegGradUnlearner, {}, {"forget_weight": [0.05, 0.2], "lr": [0.001, 0.005]}),
+        # An ascent amplifies rounding: with larger steps two rows may change places.
+        (NegGradUnlearner, {}, {"forget_weight": [0.05, 0.2], "lr": [0.0005, 0.002]}),
         (RandomLabelUnlearner, {"max_epochs": 3}, {"retain_weight": [1, 3], "lr": [0.01, 0.05]}),
     ],
 )
