@@ -118,13 +118,14 @@ class TradeoffSearchCV(GridSearchCV):
     it took 4.5 times less time of the processor for layers of 64 and 64 and batches of 64, 8.2
     times less for a layer of 32 and batches of 16, 1.8 times less with 12 candidates of a network
     of 8 and 16 convolutions; probabilities differed by less than 5e-5 (in other runs with AdamW by
-    up to 1e-3, and without bounds where the loss ascends in large steps). As many candidates make a stack as hold 2**26 numbers, four for each weight and one
-    for each value that a layer gives out for ``2 * batch_size`` rows; they judge the test rows
-    together where what they say of them is no more numbers either. Candidates are trained one by
-    one where `engine_` says why: among others with callbacks or `stop_accuracy`, BatchNorm that is
-    trained, dropout, a net with a `train_step`, `infer` or `get_loss` of its own, layers that draw
-    from the random state of NumPy or Python, weights that have no part in the loss, another
-    optimizer than SGD, Adam or AdamW, and methods that do not declare what their steps read.
+    up to 1e-3, and without bounds where the loss ascends in large steps). As many candidates make a
+    stack as hold 2**26 numbers, four for each weight and one for each value that a layer gives out
+    for ``2 * batch_size`` rows; they judge the test rows together where what they say of them is no
+    more numbers either. Candidates are trained one by one where `engine_` says why: among others
+    with callbacks or `stop_accuracy`, BatchNorm that is trained, dropout, a net with a
+    `train_step`, `infer` or `get_loss` of its own, layers that draw from the random state of NumPy
+    or Python, weights that have no part in the loss, another optimizer than SGD, Adam or AdamW, and
+    methods that do not declare what their steps read.
 
     Examples
     --------
