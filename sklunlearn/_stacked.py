@@ -30,7 +30,7 @@ from sklunlearn._stacked_bundle import Bundle
 from sklunlearn._stacked_networks import Stack
 from sklunlearn._training import transform
 
-__all__ = ["unlearn_stacked"]
+__all__ = ["Judged", "unlearn_stacked"]
 
 
 @dataclass

@@ -72,7 +72,13 @@ class Events:
                 [self.page, part, parts.how],
                 [parts.status, *choices, *parts.knobs, parts.how],
                 **private,
-            ).then(self._clear, self.page, shown, **private)
+            ).then(self._clear, self.page, shown, **private).then(
+                # For who chose to pick rows while the data were on their way.
+                self._show_sheet,
+                [self.page, parts.label, parts.how],
+                parts.sheet,
+                **private,
+            )
         parts.how.change(
             self._show_how,
             [self.page, parts.how],

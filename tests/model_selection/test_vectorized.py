@@ -104,7 +104,7 @@ def check_equal(alone, stacked, tolerance=1e-9):
 
 
 @pytest.mark.parametrize(
-    ("cls", "params", "grid"),
+    ("cls", "params", "grid", "tolerance"),
     [
         (
             BoundaryUnlearner,
@@ -116,17 +116,24 @@ def check_equal(alone, stacked, tolerance=1e-9):
                 "retain_weight": [0.5, 2.0],
                 "lr": [0.002, 0.01],
             },
+            1e-9,
         ),
-        # An ascent amplifies rounding: with larger steps two rows may change places.
-        (NegGradUnlearner, {}, {"forget_weight": [0.05, 0.2], "lr": [0.0005, 0.002]}),
-        (RandomLabelUnlearner, {"max_epochs": 3}, {"retain_weight": [1, 3], "lr": [0.01, 0.05]}),
+        (NegGradUnlearner, {}, {"forget_weight": [0.05, 0.2], "lr": [0.0005, 0.002]}, 1e-9),
+        # An ascent amplifies rounding: in larger steps two rows may change places, for the attack.
+        (NegGradUnlearner, {}, {"forget_weight": [0.05, 0.2], "lr": [0.001, 0.005]}, 5e-3),
+        (
+            RandomLabelUnlearner,
+            {"max_epochs": 3},
+            {"retain_weight": [1, 3], "lr": [0.01, 0.05]},
+            1e-9,
+        ),
     ],
 )
-def test_digits(cls, params, grid, digits):
+def test_digits(cls, params, grid, tolerance, digits):
     net, X, y = digits
     unlearner = cls(FrozenEstimator(net), random_state=0, **params)
     alone, stacked = search_both(unlearner, grid, X, y, y == 3)
-    check_equal(alone, stacked)
+    check_equal(alone, stacked, tolerance)
     assert set(stacked.engine_["engine"]) == {"vectorized"}
     assert set(stacked.engine_["reason"]) == {""}
     assert not hasattr(alone, "engine_")
